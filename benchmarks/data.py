@@ -50,7 +50,7 @@ def data_costs(train: str, *, image_size: int, batch_size: int, rounds: int) -> 
     Returns:
         One row for each loader; medians, of ratios where one is told.
     """
-    with _one_thread():
+    with one_thread():
         loaders = _loaders(train, (image_size, image_size), batch_size)
         seconds: dict[str, list[float]] = {name: [] for name in loaders}
         for run in loaders.values():
@@ -73,8 +73,8 @@ def data_costs(train: str, *, image_size: int, batch_size: int, rounds: int) -> 
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    # As in a reader process. On a busy machine threads that wait for one another take processor time, too.
+def one_thread() -> Iterator[None]:
+    """Give torch one thread, as in a reader process: threads that wait for one another take time, too."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -164,22 +164,34 @@ def _starts(train: str, size: tuple[int, int], batch_size: int) -> list[float]:
     return found
 
 
+def made_picture(rng: np.random.Generator, height: int, width: int, *, subsampling: int = 2) -> bytes:
+    """Return a JPEG file of noise with coarse shapes and some grain, as photographs have.
+
+    Args:
+        rng: Draws it.
+        height: In pixels.
+        width: Likewise.
+        subsampling: Pillow's number of the sampling of colours; 2: 4:2:0.
+    """
+    pixels = np.zeros((height, width, 3))
+    for scale in (4, 16, 64):
+        noise = rng.integers(0, 256, (height // 100 * scale, width // 100 * scale, 3), dtype=np.uint8)
+        resized = Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
+        pixels += np.asarray(resized) / scale
+    pixels *= 255 / np.max(pixels)
+    file = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(file, "jpeg", quality=90, subsampling=subsampling)
+    return file.getvalue()
+
+
 def _make(folder: Path) -> None:
     height, width, count, num_shards = MADE
     rng = np.random.default_rng(0)
     for shard in range(num_shards):
         samples = []
         for number in range(shard, count, num_shards):
-            pixels = np.zeros((height, width, 3))
-            for scale in (4, 16, 64):  # coarse shapes and some grain, as photographs have
-                noise = rng.integers(0, 256, (height // 100 * scale, width // 100 * scale, 3), dtype=np.uint8)
-                resized = Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
-                pixels += np.asarray(resized) / scale
-            pixels *= 255 / np.max(pixels)
-            file = io.BytesIO()
-            Image.fromarray(pixels.astype(np.uint8)).save(file, "jpeg", quality=90)
             caption = f"a picture of smooth noise, the {number}th of its kind".encode()
-            samples.append((f"{number:05d}", {"jpg": file.getvalue(), "txt": caption}))
+            samples.append((f"{number:05d}", {"jpg": made_picture(rng, height, width), "txt": caption}))
         write_tar(folder / f"{shard}.tar", samples)
 
 
@@ -194,7 +206,7 @@ def main(
         if not train:
             _make(Path(place))
         table = data_costs(place, image_size=size, batch_size=batch_size, rounds=rounds)
-        with _one_thread():
+        with one_thread():
             fresh, late = _starts(place, (size, size), batch_size)
     show(
         f"Reading pairs, a second and core, at {size} pixels",

@@ -237,7 +237,7 @@ def _train(
         clip = build_for(config, seed=config.seed, device=device)
         strategy = configure(config.strategy.name, config.strategy.fields)  # at once: its file may be edited
         text_strategy = configure_text(config.text.strategy, config.text.fields)
-        pairs = shards.open_pairs(config.data)
+        pairs = shards.open_pairs(config.data, run_pins=run.path / files.PINS)
         damage = pairs.damage(config.data.max_bad_share)
         damage.keep_in(run.path / files.DAMAGE, writes=ranks.is_first)
         reader = shards.open_reader(pairs, config.data, image_size=clip.image_size, tokenize=clip.tokenize)
@@ -273,7 +273,7 @@ def _train(
     )
     with ranks.together(config.training.steps):
         if ranks.is_first:
-            mask_overlap = _look_at_mask(run, clip, masking, reader, spec)
+            mask_overlap = _look_at_mask(run, clip, masking, shards.in_process(reader), spec)
             masking.detach()
             summary = _summary(run, clip, totals, device, mask_overlap, damage)
             run.write_summary(
@@ -352,6 +352,7 @@ def _summary(
         bad_samples=damage.counts,
         mask_ratio_over_training=totals.mask_ratio_over_training,
         tokens_kept_over_training=totals.tokens_kept_over_training,
+        wait_share=totals.wait_seconds / totals.train_seconds,
     )
 
 

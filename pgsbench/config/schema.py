@@ -68,12 +68,12 @@ class DataConfig(Strict):
         le=2**20,
         description="Decoded pictures up to this size are held in memory, more are streamed.",
     )
-    workers: int = Field(
-        4,
+    workers: int | None = Field(
+        None,
         ge=0,
         le=256,
-        description="Reader processes, where the data is streamed; 0: the training's own process reads. Does "
-        "not change results.",
+        description="Reader processes of each device, where the data is streamed; null: as many as there are "
+        "cores beside the training's own; 0: the training's own process reads. Does not change results.",
     )
     weights: list[Annotated[float, Field(ge=1e-6, le=1000)]] | None = Field(
         None,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,15 +12,13 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from pgsbench.data.samples import Fault
-from pgsbench.data.tar import CUT
 from pgsbench.errors import DataError
 
 NO_PICTURE, NO_CAPTION, EMPTY = "no picture", "no caption", "empty picture"
 NO_IMAGE, TRUNCATED, TOO_LARGE = "not a picture", "truncated picture", "too large"
 DAMAGED, NO_OBJECTS = "damaged picture", "no object map"
-VANISHED, CHANGED = "shard vanished", "shard changed"
-#: Of a pair that was usable when its shard was looked at, these tell nothing: the shard may come back.
-OF_SHARDS = (VANISHED, CHANGED, CUT)
+#: What the shard lacks of the samples that files beside it count; and the shard itself, which may come back.
+ABSENT, VANISHED = "not in its shard", "shard vanished"
 
 #: A picture of more pixels, or one that is so much longer than wide, is a bomb: it takes gigabytes once it is
 #: decoded, or scaled to the size of a model.
@@ -87,8 +84,7 @@ class Damage:
     """What a training could not use, and where; kept in a file, so that a resumed training counts on.
 
     Attributes:
-        num_samples: Samples that are used, as far as their files tell before they are decoded.
-        left_out: Reason -> samples that were left out before the training.
+        num_samples: All samples.
         replaced: Index of a sample -> reason and place of those that turned out damaged when they were read;
             each time, another sample was taken instead.
         max_share: The training stops where a larger share of all samples is damaged.
@@ -96,7 +92,6 @@ class Damage:
     """
 
     num_samples: int
-    left_out: Mapping[str, int]
     max_share: float
     replaced: dict[int, tuple[str, str]] = field(default_factory=dict)
     path: Path | None = None
@@ -122,8 +117,7 @@ class Damage:
     @property
     def counts(self) -> dict[str, int]:
         """Reason -> number of samples, the most frequent first."""
-        found = Counter(self.left_out) + Counter(reason for reason, _ in self.replaced.values())
-        return dict(found.most_common())
+        return dict(Counter(reason for reason, _ in self.replaced.values()).most_common())
 
     def add(self, fault: Fault) -> None:
         """Count a sample that could not be used, once.
@@ -137,21 +131,13 @@ class Damage:
         if self.path is not None:
             with self.path.open("a") as file:
                 file.write(json.dumps([fault.id, fault.reason, fault.where]) + "\n")
-        self.check(fault.where)
-
-    def check(self, where: str) -> None:
-        """Check that not too many samples are damaged.
-
-        Raises:
-            DataError: There are too many.
-        """
-        counts = self.counts
-        bad, total = sum(counts.values()), self.num_samples + sum(self.left_out.values())
-        if bad > self.max_share * total:
-            told = ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
+        bad = len(self.replaced)
+        if bad > self.max_share * self.num_samples:
+            told = ", ".join(f"{count:,} {reason}" for reason, count in self.counts.items())
             raise DataError(
-                f"{bad:,} of {total:,} samples cannot be used, more than data.max_bad_share allows: {told}",
-                where=where,
+                f"{bad:,} of {self.num_samples:,} samples cannot be used, more than data.max_bad_share "
+                f"allows: {told}",
+                where=fault.where,
                 value=self.max_share,
                 way_out="`pgsbench data verify DATA` names them; mend the data, or raise data.max_bad_share",
             )

@@ -1,35 +1,33 @@
-"""Where the samples of a tar lie in it, and which of them can be used: looked up once, then remembered.
+"""Where the samples of a tar lie in it: looked up when it is opened for the first time, then remembered.
 
-An index takes one pass over its archive and is kept in the data folder under the archive's path, size and
-times of change; it may be deleted at any time. The digest covers the contents of the usable samples alone:
-whoever removes a damaged sample from an archive by hand still has the same data.
+Headers and captions are read, never pictures. An index is kept in the data folder under the archive's path,
+size and times of change; it may be deleted at any time. How many samples an archive has is asked of files
+beside it first: no archive is opened for it then.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pgsbench.data import damage, remote, store
-from pgsbench.data.damage import UnusableError
-from pgsbench.data.tar import CUT, IMAGE_TYPES, TWICE, content_of, samples_of
+from pgsbench.data.tar import IMAGE_TYPES, TWICE, Parts, content_of, samples_of
 from pgsbench.disk.whole_files import UNREADABLE, atomic
 from pgsbench.errors import DataError
 from pgsbench.hashing import digest
 
 #: Raised when the same archive would be indexed otherwise.
-VERSION = 2
-#: Archives looked at together: reading from a disk waits, and hashing gives other threads the processor.
+VERSION = 3
+#: Archives looked at together: reading waits.
 THREADS = 8
 
 #: Parts of a sample, in the order of `ShardIndex.spans`; the picture may have any of `IMAGE_TYPES`.
@@ -37,60 +35,77 @@ PARTS = ("picture", "txt", "captions.txt", "objects.png")
 
 
 @dataclass(frozen=True)
-class ShardSummary:
-    """What is to know of an archive before it is read.
-
-    Attributes:
-        size: Usable samples.
-        digest: Hash of what they hold.
-        has_objects: Whether the first of them has a map of objects.
-        faults: Reason -> number of samples that cannot be used.
-    """
-
-    size: int
-    digest: str
-    has_objects: bool
-    faults: dict[str, int]
-
-
-@dataclass(frozen=True)
 class ShardIndex:
-    """The samples of an archive.
+    """The samples of an archive, usable or not.
 
     Attributes:
-        spans: (n, 4, 2) offset and length in bytes of each of `PARTS`, of usable samples; length 0: there is
-            none.
-        keys: Name of each usable sample.
-        faults: Name and reason of each that cannot be used.
-        summary: The same in short.
+        spans: (n, 4, 2) offset and length in bytes of each of `PARTS`; length 0: there is none.
+        keys: Name of each sample.
+        faults: Place of a sample that cannot be used -> why.
+        digest: Hash of names, captions and the lengths of pictures.
     """
 
     spans: NDArray[np.int64]
     keys: list[str]
-    faults: list[tuple[str, str]]
-    summary: ShardSummary
+    faults: dict[int, str]
+    digest: str
 
 
-def summaries(shards: Sequence[str], *, progress: store.Progress | None = None) -> list[ShardSummary]:
-    """Return what is to know of each archive.
+def sizes_of(shards: Sequence[str], *, progress: store.Progress | None = None) -> list[int]:
+    """Return the number of samples of each archive.
+
+    The first that knows it: ``sizes.json`` in its folder, as open_clip and webdataset have it; img2dataset's
+    ``NAME_stats.json`` beside it; the index that is remembered; its headers.
 
     Args:
         shards: The archives, paths or URLs.
-        progress: Told how many of those that are not remembered have been looked at.
+        progress: Told how many of those that had to be opened have been.
 
     Raises:
         DataError: An archive is not there or may not be read.
     """
     names = list(dict.fromkeys(shards))
     with ThreadPoolExecutor(THREADS) as pool:
-        places = zip(names, pool.map(_place, names), strict=True)  # of a URL, a request
-        known = {shard: _recall(place) for shard, place in places}  # not in threads: see `_recall`
-        unknown = [shard for shard, found in known.items() if found is None]
+        folders = list(dict.fromkeys(name.rpartition("/")[0] for name in names))
+        listed = dict(zip(folders, pool.map(_listed, folders), strict=True))
+        known = {
+            name: _number(listed[name.rpartition("/")[0]].get(name.rpartition("/")[2])) for name in names
+        }
+        for source in (_of_stats, _remembered):
+            lacking = [name for name, size in known.items() if size is None]
+            known |= zip(lacking, pool.map(source, lacking), strict=True)
+        unknown = [name for name, size in known.items() if size is None]
         for number, (shard, found) in enumerate(zip(unknown, pool.map(_make, unknown), strict=True), 1):
-            known[shard] = found.summary
+            known[shard] = len(found.keys)
             if progress:
-                progress("looking at the data", number, len(unknown))
-    return [known[shard] or _make(shard).summary for shard in shards]
+                progress("counting pairs", number, len(unknown))
+    return [known[shard] or 0 for shard in shards]
+
+
+def _listed(folder: str) -> Mapping[str, Any]:
+    return _json(f"{folder}/sizes.json" if folder else "sizes.json")
+
+
+def _of_stats(shard: str) -> int | None:
+    return _number(_json(f"{shard.removesuffix('.tar')}_stats.json").get("successes"))
+
+
+def _json(place: str) -> Mapping[str, Any]:
+    try:
+        found = json.loads(remote.content(place))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _number(told: object) -> int | None:
+    return told if isinstance(told, int) and told >= 0 else None
+
+
+def _remembered(shard: str) -> int | None:
+    with suppress(*UNREADABLE), _place(shard).open("rb") as file:
+        return _number(json.loads(file.readline()))
+    return None
 
 
 def index_of(shard: str) -> ShardIndex:
@@ -100,22 +115,12 @@ def index_of(shard: str) -> ShardIndex:
         DataError: It is not there or may not be read.
     """
     try:
-        with np.load(_place(shard), allow_pickle=False) as kept:
-            keys, faults, summary = json.loads(kept["told"].tobytes())
-            return ShardIndex(
-                kept["spans"], keys, [(key, reason) for key, reason in faults], ShardSummary(**summary)
-            )
+        with _place(shard).open("rb") as file:
+            size, (keys, faults, hashed) = (json.loads(file.readline()) for _ in range(2))
+            spans = np.frombuffer(file.read(), np.int64).reshape(size, len(PARTS), 2)
+        return ShardIndex(spans, keys, {int(place): why for place, why in faults.items()}, hashed)
     except UNREADABLE:
         return _make(shard)
-
-
-def _recall(place: Path) -> ShardSummary | None:
-    """Return what is remembered; not in a thread, where CPython 3.11 may fail at NumPy's headers."""
-    try:
-        with np.load(place, allow_pickle=False) as kept:
-            return ShardSummary(**json.loads(kept["summary"].tobytes()))
-    except UNREADABLE:
-        return None
 
 
 def _make(shard: str) -> ShardIndex:
@@ -124,66 +129,51 @@ def _make(shard: str) -> ShardIndex:
         with remote.opened(shard) as file:
             found = look_into(file)
     except OSError as error:
-        raise _unreadable(shard, error) from None
-    with suppress(OSError), atomic(place) as scratch, scratch.open("wb") as out:  # else it is made again
-        summary = vars(found.summary)
-        told = _packed([found.keys, found.faults, summary])
-        np.savez(out, spans=found.spans, told=told, summary=_packed(summary))
+        raise unreadable(shard, error) from None
+    with suppress(OSError), atomic(place) as scratch:  # else it is made again
+        # No file of NumPy's: its headers, read in threads, fail on CPython 3.11.
+        lines = [json.dumps(one) for one in (len(found.keys), [found.keys, found.faults, found.digest])]
+        scratch.write_bytes("".join(f"{line}\n" for line in lines).encode() + found.spans.tobytes())
     return found
-
-
-def _packed(value: object) -> NDArray[np.uint8]:
-    return np.frombuffer(json.dumps(value).encode(), np.uint8)
 
 
 def _place(shard: str) -> Path:
     try:
         name = digest([VERSION, *remote.state(shard)])[:32]
     except OSError as error:
-        raise _unreadable(shard, error) from None
-    return store.root() / "index" / name[:2] / f"{name}.npz"
+        raise unreadable(shard, error) from None
+    return store.root() / "index" / name[:2] / name
 
 
-def _unreadable(shard: str, error: OSError) -> DataError:
+def unreadable(shard: str, error: OSError) -> DataError:
+    """Return the error of a shard that is not there or may not be read."""
     return DataError(f"a shard cannot be read ({error.strerror or error})", where=shard)
 
 
 def look_into(file: BinaryIO) -> ShardIndex:
     """Return the index of an archive."""
-    spans, keys, faults = [], [], list[tuple[str, str]]()
+    spans, keys, faults = [], list[str](), dict[int, str]()
     hashed, seen = hashlib.sha256(), set[str]()
     for key, parts, fault in samples_of(file):
-        picture = next((parts[kind] for kind in IMAGE_TYPES if kind in parts), None)
-        try:
-            if fault or key in seen:
-                raise UnusableError(fault or TWICE)
-            seen.add(key)
-            if picture is None:
-                raise UnusableError(damage.NO_PICTURE)
-            found = [picture, *(parts.get(part, (0, 0)) for part in PARTS[1:])]
-            contents = _checked(file, found)
-        except UnusableError as error:
-            faults.append((key, error.reason))
-            continue
+        picture = next((parts[kind] for kind in IMAGE_TYPES if kind in parts), (0, 0))
+        found = [picture, *(parts.get(part, (0, 0)) for part in PARTS[1:])]
+        captions = b"\n".join(content_of(file, *span) for span in found[1:3] if span[1])
+        if reason := (fault or _fault_of(key, parts, found, captions, seen)):
+            faults[len(keys)] = reason
+        seen.add(key)
         keys.append(key)
         spans.append(found)
-        for content in contents:
-            hashed.update(len(content).to_bytes(8, "little"))
-            hashed.update(content)
+        told = (key, *(str(size) for _, size in found), str(len(captions)), "")
+        hashed.update("\0".join(told).encode(errors="surrogateescape") + captions)
     array = np.array(spans, np.int64).reshape(len(spans), len(PARTS), 2)
-    has_objects = len(spans) > 0 and bool(array[0, 3, 1])
-    reasons = dict(Counter(reason for _, reason in faults))
-    return ShardIndex(array, keys, faults, ShardSummary(len(spans), hashed.hexdigest(), has_objects, reasons))
+    return ShardIndex(array, keys, faults, hashed.hexdigest())
 
 
-def _checked(file: BinaryIO, spans: list[tuple[int, int]]) -> list[bytes]:
-    """Return the contents of a usable sample."""
-    contents = [content_of(file, *span) for span in spans]
-    if any(len(content) < size for content, (_, size) in zip(contents, spans, strict=True)):
-        raise UnusableError(CUT)
-    if not contents[0]:
-        raise UnusableError(damage.EMPTY)
-    if not (contents[1].strip() or contents[2].strip()):
-        raise UnusableError(damage.NO_CAPTION)
-    damage.check_picture(contents[0])
-    return contents
+def _fault_of(key: str, parts: Parts, found: list[tuple[int, int]], captions: bytes, seen: set[str]) -> str:
+    if key in seen:
+        return TWICE
+    if not any(kind in parts for kind in IMAGE_TYPES):
+        return damage.NO_PICTURE
+    if not found[0][1]:
+        return damage.EMPTY
+    return "" if captions.strip() else damage.NO_CAPTION

@@ -29,7 +29,7 @@ from pgsbench.disk.whole_files import atomic
 from pgsbench.hashing import digest
 
 #: Raised when the same pairs would be decoded otherwise.
-VERSION = 1
+VERSION = 2
 #: Captions that are tokenised at a time.
 AT_ONCE = 2048
 #: Tokenizers that write this alike are the same.
@@ -152,7 +152,7 @@ def in_memory(
 
 def folder_of(pairs: Pairs, transform: Transform) -> Path:
     """Return where decoded pairs are kept."""
-    key = digest([VERSION, pairs.digests, pairs.has_objects, transform.size, transform.scaled_decoding])
+    key = digest([VERSION, pairs.state, pairs.has_objects, transform.size, transform.scaled_decoding])
     return store.root() / "decoded" / key[:24]
 
 

@@ -11,24 +11,30 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from operator import attrgetter
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from pgsbench.data import damage, remote, store
 from pgsbench.data.damage import Damage, UnusableError
-from pgsbench.data.index import ShardIndex, index_of, summaries
-from pgsbench.data.order import Order
+from pgsbench.data.index import ShardIndex, index_of, sizes_of, unreadable
+from pgsbench.data.order import BLOCK_SAMPLES, Order
+from pgsbench.data.pins import Pins, changed
 from pgsbench.data.tar import CUT
 from pgsbench.errors import DataError
 from pgsbench.hashing import digest
 
-#: Archives that a process keeps open.
-MAX_OPEN = 64
+#: Archives that a process keeps open, and samples whose places it keeps in mind: those of two blocks.
+MAX_OPEN, MAX_KNOWN = 64, 2 * BLOCK_SAMPLES
+#: Shards whose captions decide the identity of data. And those that are asked after together.
+PROBED, ASKED = 8, 8
 #: Threads that decode: Pillow gives others the processor meanwhile. And pairs that they are given at a time.
 THREADS, AT_ONCE = 4, 2048
 
 T = TypeVar("T")
+#: Size in bytes of a shard, and its time of change in ns or the checksum that its store tells.
+State = tuple[int, int | str]
 
 
 @dataclass(frozen=True)
@@ -48,25 +54,23 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Pairs:
-    """The pairs of some shards; small, so that reader processes can be given it.
+    """The pairs of some shards, of which none needs to have been read; reader processes can be given it.
 
     Attributes:
         shards: The archives, paths or URLs, one source after another.
-        sizes: Usable pairs of each.
-        digests: Hash of what each holds.
+        sizes: Samples of each, usable or not.
+        states: Size in bytes of each, and its time of change or the checksum that its store tells.
         ends: Number of shards up to the end of each source.
         weights: How many times an epoch goes through each source.
-        has_objects: Whether pairs have maps of objects.
-        faults: Reason -> number of samples that are left out.
+        run_pins: Where a run remembers what its shards held; None: nowhere.
     """
 
     shards: tuple[str, ...]
     sizes: tuple[int, ...]
-    digests: tuple[str, ...]
+    states: tuple[State, ...]
     ends: tuple[int, ...]
     weights: tuple[float, ...]
-    has_objects: bool
-    faults: dict[str, int]
+    run_pins: Path | None = None
 
     @classmethod
     def of(
@@ -74,49 +78,83 @@ class Pairs:
         sources: Sequence[Sequence[str]],
         weights: Sequence[float] = (),
         *,
+        run_pins: Path | None = None,
         progress: store.Progress | None = None,
     ) -> Pairs:
-        """Look into shards, once, and return their pairs.
+        """Count the pairs of shards.
 
         Args:
             sources: The shards of each source.
             weights: How many times an epoch goes through each source; default: all shards are one source.
-            progress: Told how far it is.
+            run_pins: Where a run remembers what its shards held.
+            progress: Told how far it is with shards that must be opened for that.
 
         Raises:
-            DataError: A shard is not there, or a source has no usable sample.
+            DataError: A shard is not there, or a source has no sample.
         """
-        shards = [shard for source in sources for shard in source]
-        found = summaries(shards, progress=progress)
-        faults = sum((Counter(one.faults) for one in found), Counter[str]())
-        sizes = [one.size for one in found]
+        shards = tuple(shard for source in sources for shard in source)
+        with ThreadPoolExecutor(ASKED) as pool:  # of a URL, a request
+            states = tuple(pool.map(_state, shards))
+        sizes = tuple(sizes_of(shards, progress=progress))
         ends = np.cumsum([len(source) for source in (sources if weights else [shards])]).tolist()
+        pairs = cls(shards, sizes, states, tuple(ends), tuple(weights) or (1.0,), run_pins)
         for start, end in pairwise([0, *ends]):
-            if not sum(sizes[start:end]):
-                raise DataError(
-                    "no sample can be used",
-                    where=", ".join(shards[start:end][:3]),
-                    value=dict(faults),
-                    way_out="each sample needs KEY.jpg|png|webp and KEY.txt",
-                )
-        return cls(
-            shards=tuple(shards),
-            sizes=tuple(sizes),
-            digests=tuple(one.digest for one in found),
-            ends=tuple(ends),
-            weights=tuple(weights) or (1.0,),
-            has_objects=next(one.has_objects for one in found if one.size),
-            faults=dict(faults),
+            pairs.check_usable(start, end)
+        if not remote.is_remote(shards[0]):  # now, while it is there
+            _ = pairs.identity, pairs.has_objects
+        return pairs
+
+    def check_usable(self, start: int, end: int) -> None:
+        """Check that a source has samples, of which some can be used as far as this is known at once."""
+        faults = Counter[str]()
+        if any(self.sizes[start:end]):
+            if end - start > PROBED or any(map(remote.is_remote, self.shards[start:end])):
+                return
+            found = [index_of(shard) for shard in self.shards[start:end]]
+            if any(len(one.keys) > len(one.faults) for one in found):
+                return
+            faults = Counter(reason for one in found for reason in one.faults.values())
+        raise DataError(
+            "no sample can be used",
+            where=", ".join(self.shards[start:end][:3]),
+            value=dict(faults),
+            way_out="each sample needs KEY.jpg|png|webp and KEY.txt",
         )
 
     def __len__(self) -> int:
         return sum(self.sizes)
 
-    @property
+    @cached_property
     def identity(self) -> str:
-        """Hash of what the pairs are, and of their order: names and places of shards do not matter."""
-        sources = [self.digests[start:end] for start, end in pairwise([0, *self.ends])]
-        return digest([sources, self.weights] if len(sources) > 1 else sources)[:16]
+        """Hash of what the pairs are, and of their order: folders and times make no difference.
+
+        It covers the file name, length and number of samples of each shard, what stores tell as checksums,
+        and names, captions and lengths of pictures in `PROBED` shards: in all where there are no more.
+        """
+        told = [
+            [Path(shard).name, size, state[0], *(state[1:] if remote.is_remote(shard) else ())]
+            for shard, size, state in zip(self.shards, self.sizes, self.states, strict=True)
+        ]
+        probed = np.unique(np.linspace(0, len(told) - 1, min(len(told), PROBED)).round().astype(int))
+        here = [self.shards[n] for n in probed if not remote.is_remote(self.shards[n])]
+        with ThreadPoolExecutor(ASKED) as pool:
+            held = list(pool.map(lambda shard: index_of(shard).digest, here))
+        return digest([told, held, self.ends, self.weights])[:16]
+
+    @property
+    def state(self) -> str:
+        """Hash of the files as they lie here, under which what is made of all of them may be kept."""
+        return digest([self.shards, self.sizes, self.states, self.ends])
+
+    @cached_property
+    def has_objects(self) -> bool:
+        """Whether pairs have maps of objects: as the first usable one."""
+        for shard in self.shards:
+            index = index_of(shard)
+            for place in range(len(index.keys)):
+                if place not in index.faults:
+                    return bool(index.spans[place, 3, 1])
+        return False
 
     @cached_property
     def order(self) -> Order:
@@ -124,18 +162,20 @@ class Pairs:
         return Order([self.sizes[start:end] for start, end in pairwise([0, *self.ends])], self.weights)
 
     def damage(self, max_share: float) -> Damage:
-        """Return the account of what a training cannot use.
+        """Return the account of what a training cannot use."""
+        return Damage(len(self), max_share)
 
-        Raises:
-            DataError: It is too much already.
-        """
-        found = Damage(len(self), self.faults, max_share)
-        found.check(self.shards[0])
-        return found
+
+def _state(shard: str) -> State:
+    try:
+        _, size, *times = remote.state(shard)
+    except OSError as error:
+        raise unreadable(shard, error) from None
+    return size, times[0]
 
 
 class OpenShards:
-    """Reads pairs at any place, as bytes.
+    """Reads pairs at any place, as bytes; a shard is looked into when its turn comes.
 
     Args:
         pairs: Which.
@@ -144,16 +184,24 @@ class OpenShards:
     def __init__(self, pairs: Pairs) -> None:
         self._pairs = pairs
         self._starts = np.cumsum([0, *pairs.sizes])
-        self._open: OrderedDict[int, tuple[int, ShardIndex]] = OrderedDict()
+        self._open: OrderedDict[int, int] = OrderedDict()
+        self._known: OrderedDict[int, ShardIndex] = OrderedDict()
+        self._num_known = 0
+        folder = store.root() / "pins" / pairs.identity
+        self._pins = Pins(folder, pairs.run_pins, len(pairs.shards), len(pairs))
 
     def read(self, number: int) -> Encoded:
         """Return the pair of an index.
 
         Raises:
-            UnusableError: It cannot be read any more.
+            UnusableError: It cannot be used.
+            DataError: Its shard is another than before.
         """
         shard, place = self._place(number)
         file, index = self._opened(shard)
+        if place in index.faults or place >= len(index.spans):
+            cut = next(reversed(index.faults.values()), "") == CUT
+            raise UnusableError(index.faults.get(place) or (CUT if cut else damage.ABSENT))
         spans = index.spans[place]
         there = spans[spans[:, 1] > 0]
         first, end = int(there[:, 0].min()), int(there.sum(axis=1).max())
@@ -166,6 +214,7 @@ class OpenShards:
         picture, text, texts, objects = (
             content[offset - first : offset - first + size] for offset, size in spans.tolist()
         )
+        self._pins.check_picture(number, picture, self._pairs.shards[shard])
         if self._pairs.has_objects and not objects:
             raise UnusableError(damage.NO_OBJECTS)
         return Encoded(picture, captions_of(text, texts), objects if self._pairs.has_objects else None)
@@ -174,12 +223,12 @@ class OpenShards:
         """Return the pair of an index, or what is wrong with its content: for what later runs use again.
 
         Raises:
-            DataError: Its shard is out of reach or no longer what it was: later runs must not be told so.
+            DataError: Its shard is out of reach or another than before: later runs must not be told so.
         """
         try:
             return self.read(number)
         except UnusableError as error:
-            if error.reason not in damage.OF_SHARDS:
+            if error.reason != damage.VANISHED:
                 return error
             raise DataError(
                 f"{error.reason} while its pairs were read",
@@ -216,16 +265,16 @@ class OpenShards:
                     progress(what, numbers.stop, len(self._pairs))
 
     def where(self, number: int) -> str:
-        """Return the shard and the name of a pair, for messages."""
+        """Return the shard and the name of a sample, for messages."""
         shard, place = self._place(number)
-        with suppress(UnusableError):
+        with suppress(UnusableError, IndexError):
             return f"{self._pairs.shards[shard]}:{self._opened(shard)[1].keys[place]}"
         return f"{self._pairs.shards[shard]}:{place}"
 
     def close(self) -> None:
         """Close all archives."""
         while self._open:
-            os.close(self._open.popitem()[1][0])
+            os.close(self._open.popitem()[1])
 
     def __del__(self) -> None:
         self.close()
@@ -235,25 +284,36 @@ class OpenShards:
         return shard, number - int(self._starts[shard])
 
     def _opened(self, shard: int) -> tuple[int, ShardIndex]:
-        if shard in self._open:
-            self._open.move_to_end(shard)
-            return self._open[shard]
-        shard_name = self._pairs.shards[shard]
-        try:
-            index = index_of(shard_name)
-            with remote.opened(shard_name) as opened:
-                file = os.dup(opened.fileno())
-        except (DataError, OSError):
-            raise UnusableError(damage.VANISHED) from None
-        if index.summary.digest != self._pairs.digests[shard]:
-            os.close(file)
-            raise UnusableError(damage.CHANGED)
-        if hasattr(os, "posix_fadvise"):  # not on macOS
-            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_WILLNEED)
-        if len(self._open) >= MAX_OPEN:
-            os.close(self._open.popitem(last=False)[1][0])
-        self._open[shard] = file, index
-        return self._open[shard]
+        if shard not in self._open:
+            is_new = shard not in self._known
+            try:
+                if is_new:
+                    self._know(shard)
+                with remote.opened(self._pairs.shards[shard]) as opened:
+                    self._open[shard] = os.dup(opened.fileno())
+            except OSError:
+                raise UnusableError(damage.VANISHED) from None
+            if is_new and hasattr(os, "posix_fadvise"):  # not on macOS
+                os.posix_fadvise(self._open[shard], 0, 0, os.POSIX_FADV_WILLNEED)
+            if len(self._open) > MAX_OPEN:
+                os.close(self._open.popitem(last=False)[1])
+        self._open.move_to_end(shard)
+        return self._open[shard], self._known[shard]
+
+    def _know(self, shard: int) -> None:
+        name, (size, time) = self._pairs.shards[shard], self._pairs.states[shard]
+        _, size_now, time_now, *_ = remote.state(name)
+        if size_now != size or (time_now != time and not self._pins.knows(shard)):
+            raise changed(name)
+        index = index_of(name)
+        self._pins.check_shard(shard, index.digest, name)
+        while self._known and self._num_known + len(index.keys) > MAX_KNOWN:
+            gone, old = self._known.popitem(last=False)
+            self._num_known -= len(old.keys)
+            if gone in self._open:
+                os.close(self._open.pop(gone))
+        self._known[shard] = index
+        self._num_known += len(index.keys)
 
 
 def captions_of(text: bytes, texts: bytes) -> list[str]:

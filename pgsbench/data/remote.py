@@ -1,14 +1,14 @@
 """Shards that lie elsewhere: copied whole into the data folder when they are read; the oldest copies go.
 
-`PGSBENCH_CACHE_GIB` bounds the copies. What is known of a shard is its URL, its size and its entity tag.
+`PGSBENCH_CACHE_GIB` bounds the copies (fsspec's own caches of files have no bound). What is known of a shard
+before it is read is its URL, its size and the checksum that its store tells.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,7 +18,7 @@ from pgsbench.data import store
 from pgsbench.disk.whole_files import atomic
 from pgsbench.hashing import digest
 
-SCHEMES = ("http://", "https://", "s3://", "gs://")
+SCHEMES = ("http://", "https://", "s3://", "gs://", "hf://")
 #: Picture files are not larger.
 MAX_BYTES = 2**26
 #: Copies take so much of the disk, unless `PGSBENCH_CACHE_GIB` says otherwise.
@@ -37,7 +37,7 @@ def state(shard: str) -> list[Any]:
         OSError: There is none.
     """
     if is_remote(shard):
-        return list(_remote_state(shard))
+        return _remote_state(shard)
     path = Path(shard)
     status = path.stat()
     return [str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ctime_ns]
@@ -102,14 +102,37 @@ def _make_room(newest: Path) -> None:
             path.unlink()
 
 
-@lru_cache(maxsize=100_000)  # a process asks once: what changes under a running training would be found late
-def _remote_state(shard: str) -> tuple[Any, ...]:
+def expand(pattern: str) -> list[str]:
+    """Return the URLs that a pattern stands for; what their store tells of them is kept.
+
+    Raises:
+        OSError: It cannot be reached.
+    """
     with _as_os_error():
-        told = _system(shard).info(shard)
-    tag = next(
-        (str(told[key]) for key in ("ETag", "etag", "md5Hash", "mtime", "LastModified") if key in told), ""
-    )
-    return shard, told.get("size"), tag
+        system = _system(pattern)
+        found = {
+            system.unstrip_protocol(name): told for name, told in system.glob(pattern, detail=True).items()
+        }
+    _known.update({url: _state_of(url, told) for url, told in found.items()})
+    return sorted(found)
+
+
+def _remote_state(shard: str) -> list[Any]:
+    if shard not in _known:
+        with _as_os_error():
+            _known[shard] = _state_of(shard, _system(shard).info(shard))
+    return _known[shard]
+
+
+#: A process asks once: what changes under a running training would be found late.
+_known: dict[str, list[Any]] = {}
+#: Where stores tell a checksum; a time where they know none.
+_TAGS = ("md5Hash", "crc32c", "ETag", "etag", "blob_id", "mtime", "LastModified")
+
+
+def _state_of(url: str, told: Mapping[str, Any]) -> list[Any]:
+    of_hub = (told.get("lfs") or {}).get("sha256")
+    return [url, told.get("size"), str(of_hub or next((told[key] for key in _TAGS if told.get(key)), ""))]
 
 
 @contextmanager

@@ -6,26 +6,42 @@ read, nor on whether the data is held in memory, nor on where a training was int
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
+
+import torch
 
 from pgsbench.config.augmentation import AugmentConfig
 from pgsbench.config.schema import DataConfig
 from pgsbench.data import source_names, store
-from pgsbench.data.damage import DAMAGED, PILLOW_ERRORS, UnusableError, open_picture
-from pgsbench.data.index import index_of
+from pgsbench.data.damage import DAMAGED, PILLOW_ERRORS, UnusableError, check_picture, open_picture
 from pgsbench.data.memory import folder_of, in_memory
 from pgsbench.data.pairs import Encoded, OpenShards, Pairs
 from pgsbench.data.samples import Reader, Tokenize
 from pgsbench.data.streaming import Streamed
 from pgsbench.data.transforms import Transform
+from pgsbench.devices import usable_cores
+
+#: Pairs that a reader gives in a second, where nothing was measured: `benchmarks.data`, 640 x 480 pixels.
+ASSUMED_PAIRS = 118
+#: A share of the time, above which waiting for data is told; and what helps.
+MUCH = 0.05
+MORE_READING = "raise data.workers where cores are free, set data.scaled_decoding, or store smaller pictures"
+#: Reader processes of a device, at most, unless `data.workers` says more: each holds two batches ready.
+MAX_READERS = 8
 
 
-def open_pairs(data: DataConfig | str, *, progress: store.Progress | None = None) -> Pairs:
+def open_pairs(
+    data: DataConfig | str, *, run_pins: Path | None = None, progress: store.Progress | None = None
+) -> Pairs:
     """Return the pairs of training data; a built-in data set is made where it does not exist yet.
 
     Args:
         data: The data, or its name alone.
+        run_pins: The file in which a run remembers what its shards held.
         progress: Told how far it is with what is seen for the first time.
 
     Raises:
@@ -34,13 +50,13 @@ def open_pairs(data: DataConfig | str, *, progress: store.Progress | None = None
     config = DataConfig(train=data) if isinstance(data, str) else data
     sources = source_names.sources_of(config.source, progress=progress)
     weights = config.weights if len(sources) > 1 else None
-    return Pairs.of(sources, weights or (), progress=progress)
+    return Pairs.of(sources, weights or (), run_pins=run_pins, progress=progress)
 
 
 def identity(data: DataConfig, *, progress: store.Progress | None = None) -> str:
-    """Return what training data is, by content: equal identities, equal pairs in equal order.
+    """Return what training data is: equal identities, equal pairs in equal order.
 
-    Names and places make no difference, only what the shards hold and in which order they come.
+    Places make no difference. Of shards see `Pairs.identity`.
 
     Raises:
         DataError: The data is not there.
@@ -94,8 +110,37 @@ def open_reader(
     """
     transform = Transform(image_size, augmentation(data), data.scaled_decoding)
     if few or not fits(pairs, transform, data.memory_limit_gib):
-        return Streamed(pairs, transform, tokenize, 0 if few else data.workers)
+        workers = num_readers() if data.workers is None else data.workers
+        return Streamed(pairs, transform, tokenize, 0 if few else workers)
     return in_memory(pairs, transform, tokenize, progress=progress)
+
+
+def num_readers() -> int:
+    """Return how many reader processes each device gets, where nobody says how many."""
+    return min(MAX_READERS, max(1, usable_cores() // max(1, torch.cuda.device_count()) - 1))
+
+
+def told_of_reading(pairs_per_second: float, data: DataConfig, readers: int) -> str:
+    """Return in words whether readers keep pace with a device; empty where all may fit into memory.
+
+    Args:
+        pairs_per_second: What the device computes, masks included.
+        data: What is read.
+        readers: Reader processes of the device; 0: not known.
+    """
+    if augmentation(data) is None:
+        return ""
+    needed = math.ceil(pairs_per_second / ASSUMED_PAIRS)
+    told = f"A device computes {pairs_per_second:,.0f} pairs/s, a reader gives {ASSUMED_PAIRS} (assumed)"
+    if not readers:
+        return f"{told}: {needed:,} readers, and cores for them, keep pace with it."
+    binds = "computation binds" if readers >= needed else f"reading binds: {MORE_READING}"
+    return f"{told}, and {readers} read: {binds}. `python -m benchmarks.data` times a reader on the data."
+
+
+def in_process(reader: Reader) -> Reader:
+    """Return a reader of the same batches that starts no process: for a few of them."""
+    return replace(reader, workers=0) if isinstance(reader, Streamed) else reader
 
 
 def decode_first(
@@ -141,18 +186,17 @@ def verify(train: str, *, progress: store.Progress | None = None) -> tuple[int, 
         DataError: There is no such data, or no sample can be used.
     """
     pairs = open_pairs(train, progress=progress)
-    faults = [(f"{shard}:{key}", reason) for shard in pairs.shards for key, reason in index_of(shard).faults]
-    num_left_out, opened = len(faults), OpenShards(pairs)
-    for number, found in enumerate(opened.each(_decode, "decoding pictures", progress)):
-        if isinstance(found, UnusableError):
-            faults.append((opened.where(number), found.reason))
-    return len(pairs) + num_left_out - len(faults), faults
+    opened = OpenShards(pairs)
+    decoded = enumerate(opened.each(_decode, "decoding pictures", progress))
+    faults = [(opened.where(n), found.reason) for n, found in decoded if isinstance(found, UnusableError)]
+    return len(pairs) - len(faults), faults
 
 
 def _decode(pair: Encoded) -> None:
-    try:
-        for data in (pair.picture, pair.objects):
-            if data is not None:
+    for data in (pair.picture, pair.objects):
+        if data is not None:
+            try:
                 open_picture(data).load()
-    except PILLOW_ERRORS:
-        raise UnusableError(DAMAGED) from None
+            except PILLOW_ERRORS:
+                check_picture(data)
+                raise UnusableError(DAMAGED) from None

@@ -81,6 +81,8 @@ def expand(pattern: str) -> list[str]:
 
 
 def _matches(name: str) -> list[str]:
-    if remote.is_remote(name) or "*" not in Path(name).name:
-        return [name if remote.is_remote(name) else str(Path(name))]
+    if remote.is_remote(name):
+        return remote.expand(name) if "*" in name else [name]
+    if "*" not in Path(name).name:
+        return [str(Path(name))]
     return [str(path) for path in sorted(Path(name).parent.glob(Path(name).name))]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
+from multiprocessing.context import BaseContext
 
 import numpy as np
 import torch
@@ -60,8 +62,8 @@ class Streamed:
                 source,
                 batch_size=None,
                 num_workers=self.workers,
-                prefetch_factor=4 if self.workers else None,
-                multiprocessing_context="spawn" if self.workers else None,
+                prefetch_factor=2 if self.workers else None,
+                multiprocessing_context=_forked_light() if self.workers else None,
                 pin_memory=torch.cuda.is_available(),
                 generator=torch.Generator(),  # else it draws from everyone's
             )
@@ -70,6 +72,13 @@ class Streamed:
             if isinstance(batch, UserError):
                 raise batch
             yield batch
+
+
+def _forked_light() -> BaseContext:
+    """Return how readers are started: forked from a process that has loaded once what they need."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pgsbench.data.reader_process"])
+    return context
 
 
 def check_batch_size(num_pairs: int, batch_size: int) -> None:
@@ -128,16 +137,21 @@ class _Source(IterableDataset[Batch | UserError]):
         places = step * self.batch_size + np.arange(self.part.start, self.part.stop)
         wanted = self.reader.pairs.order.at(places, self.seed)
         faults: list[Fault] = []
-        found = [
-            self._pair(opened, *numbers, faults)
-            for numbers in zip(wanted.ids.tolist(), places.tolist(), wanted.visits.tolist(), strict=True)
-        ]
-        images, captions, maps, ids = zip(*found, strict=True)
-        known = [one for one in maps if one is not None]
+        images = np.empty((len(places), 3, *self.reader.transform.size), np.uint8)
+        maps = np.empty((len(places), *self.reader.transform.size), np.uint8)
+        captions, ids = list[str](), list[int]()
+        numbers = zip(wanted.ids.tolist(), places.tolist(), wanted.visits.tolist(), strict=True)
+        for row, of_pair in enumerate(numbers):
+            pixels, caption, objects, number = self._pair(opened, *of_pair, faults)
+            images[row] = pixels.transpose(2, 0, 1)
+            if objects is not None:
+                maps[row] = objects
+            captions.append(caption)
+            ids.append(number)
         return Batch(
-            images=torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous(),
-            texts=self.reader.tokenize(list(captions)).long(),
-            objects=torch.from_numpy(np.stack(known)) if self.reader.has_objects else None,
+            images=torch.from_numpy(images),
+            texts=self.reader.tokenize(captions).long(),
+            objects=torch.from_numpy(maps) if self.reader.has_objects else None,
             samples=torch.from_numpy(places),
             ids=torch.tensor(ids),
             faults=tuple(faults),

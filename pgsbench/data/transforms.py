@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from pgsbench.config.augmentation import AugmentConfig
-from pgsbench.data.damage import DAMAGED, PILLOW_ERRORS, UnusableError, open_picture
+from pgsbench.data.damage import DAMAGED, PILLOW_ERRORS, UnusableError, check_picture, open_picture
 
 #: Raw pixels, (h, w, 3) or (h, w).
 Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
@@ -52,6 +52,7 @@ class Transform:
         try:
             return self._changed(picture, None if objects is None else _map_of(objects), seed)
         except PILLOW_ERRORS:
+            check_picture(data)
             raise UnusableError(DAMAGED) from None
 
     def _changed(

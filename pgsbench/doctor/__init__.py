@@ -19,6 +19,7 @@ def checks(output: Path = Path()) -> Iterator[Check]:
     yield from machine.versions()
     yield from machine.processor()
     yield from machine.devices()
+    yield from machine.reading()
     yield from machine.folders(output)
     yield from stores.stores()
     yield from stores.cluster()

@@ -101,6 +101,15 @@ def devices() -> Iterator[Check]:
         yield Check("devices", "cpu")
 
 
+def reading() -> Iterator[Check]:
+    """Yield how many processes read streamed data."""
+    from pgsbench.data.shards import ASSUMED_PAIRS, num_readers
+    from pgsbench.devices import usable_cores
+
+    found = f"{num_readers()} a device ({usable_cores()} cores), some {num_readers() * ASSUMED_PAIRS} pairs/s"
+    yield Check("readers of streamed data", f"{found}: assumed, `python -m benchmarks.data` measures")
+
+
 def folders(output: Path) -> Iterator[Check]:
     """Yield the folders that are written to, those of the runs below `output`."""
     places = {

@@ -158,8 +158,8 @@ _AT_ONCE = 4096  # captions
 def word_counts(pairs: Pairs, tokenize: Tokenize, *, progress: store.Progress | None = None) -> WordCounts:
     """Return how often words occur in the captions of pairs, as the tokenizer tells words.
 
-    They are counted once for a data set, then read from a file in the data folder, under a hash of what the
-    shards hold and of the tokenizer. It may be deleted at any time.
+    They are counted once for a data set, then read from a file in the data folder, under a hash of the
+    shards' states and of the tokenizer. It may be deleted at any time.
 
     Args:
         pairs: The data.
@@ -171,7 +171,7 @@ def word_counts(pairs: Pairs, tokenize: Tokenize, *, progress: store.Progress | 
         ModelError: The tokenizer does not tell where words end.
     """
     ends = word_ends(tokenize)
-    key = digest([_COUNTS_VERSION, pairs.digests, tokenize([_PROBE]).tolist()])[:16]
+    key = digest([_COUNTS_VERSION, pairs.state, tokenize([_PROBE]).tolist()])[:16]
     path = store.root() / "words" / f"{key}.pt"
     with suppress(*UNREADABLE, RuntimeError, UnpicklingError):
         return WordCounts(**torch.load(path, weights_only=True))

@@ -174,6 +174,8 @@ class Summary:
             training, its unmasked phase included; None: written before it was counted.
         tokens_kept_over_training: `visual_tokens` of a picture: mean over the whole training; likewise.
         branch: Where it goes on from another run's state; None: it was trained from its beginning.
+        wait_share: Share of `train_seconds` in which steps waited for data; None: written before it was
+            measured.
     """
 
     steps: int
@@ -196,6 +198,7 @@ class Summary:
     mask_ratio_over_training: float | None = None
     tokens_kept_over_training: float | None = None
     branch: Branch | None = None
+    wait_share: float | None = None
 
     @property
     def own_seconds(self) -> float:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from pgsbench.data.shards import MORE_READING, MUCH
 from pgsbench.errors import RunError, StudyError
 from pgsbench.records.kept import kept_folder, parted
 from pgsbench.records.run_records import Environment, Summary
@@ -135,7 +136,9 @@ def run_tables(run: Run) -> list[Table]:
     if run.summary:
         costs = flatten({**asdict(run.summary), "own_seconds": run.summary.own_seconds}).items()
         header = ["what", ("value", Format(_measured))]
-        tables.append(Table("Cost", header, [[*pair] for pair in costs if pair[1] not in (None, "")]))
+        waited = run.summary.wait_share or 0.0
+        notes = [f"Steps waited for data {waited:.0%} of the time: {MORE_READING}."] if waited > MUCH else []
+        tables.append(Table("Cost", header, [[*pair] for pair in costs if pair[1] not in (None, "")], notes))
     if scores := run.directory.scores:
         rows = [
             [one.task, one.metric, Estimate(one.value, one.low, one.high), one.chance, one.n]

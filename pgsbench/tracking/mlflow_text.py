@@ -29,6 +29,7 @@ CURVES = {
     "lr": "train/lr",
     "samples_per_second": "train/samples_per_second",
     "mask_share": "train/mask_share",
+    "wait_share": "train/wait_share",
     "mask_ratio_effective": "train/mask_ratio_effective",
     "cores_used": "system/cores_used",
     "memory_gib": "system/memory_gib",

@@ -168,7 +168,8 @@ def train(
                     emit(line)
             stop = should_stop() and step < config.steps  # asked at the end, too: is the run still ours?
             if step < config.steps:
-                batch = next(batches)
+                with meter.waiting():
+                    batch = next(batches)
                 faults = batch.faults
         except Exception as raised:  # the other ranks must hear of it
             error = raised

@@ -5,7 +5,8 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,8 @@ class Totals:
         train_seconds: Wall time in steps; saving, evaluation and set-up are not in it.
         cpu_seconds: Processor time of this process in steps, less sensitive to a busy machine.
         mask_seconds: Part of `train_seconds` spent choosing masks.
+        wait_seconds: Part of `train_seconds` in which this process waited for a batch; a GPU may have had
+            work meanwhile.
         visual_tokens: Patch tokens in the visual transformer, over all views, mean over its blocks.
         text_tokens: Tokens that entered the text transformer, marks and padding included.
         flops: Floating-point operations of both towers, forward and backward; 0 where they cannot be told.
@@ -42,6 +45,7 @@ class Totals:
     train_seconds: float = 0.0
     cpu_seconds: float = 0.0
     mask_seconds: float = 0.0
+    wait_seconds: float = 0.0
     visual_tokens: float = 0.0
     text_tokens: int = 0
     flops: int = 0
@@ -120,7 +124,7 @@ class Meter:
         self.pause()
         totals, masking = self._totals, self._masking
         model: Any = self._clip.model
-        samples, seconds, mask_seconds, cpu_seconds = self._logged
+        samples, seconds, mask_seconds, cpu_seconds, wait_seconds = self._logged
         self._logged = self._so_far()
         passed = totals.train_seconds - seconds
         of_all_ranks = self._ranks.mean(
@@ -140,14 +144,25 @@ class Meter:
             "logit_scale": model.logit_scale.exp().item(),
             "samples_per_second": (totals.samples - samples) / passed,
             "mask_share": (totals.mask_seconds - mask_seconds) / passed,
+            "wait_share": (totals.wait_seconds - wait_seconds) / passed,
             **of_all_ranks,
             "cores_used": (totals.cpu_seconds - cpu_seconds) / passed,
             **memory_gib(self._device),
         }
 
-    def _so_far(self) -> tuple[int, float, float, float]:
+    def _so_far(self) -> tuple[int, float, float, float, float]:
         totals = self._totals
-        return totals.samples, totals.train_seconds, totals.mask_seconds, totals.cpu_seconds
+        seconds = (totals.train_seconds, totals.mask_seconds, totals.cpu_seconds, totals.wait_seconds)
+        return totals.samples, *seconds
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count the time of the block as waiting for data."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._totals.wait_seconds += time.perf_counter() - began
 
     def pause(self) -> None:
         """Bring the totals up to date; what comes until `resume` is not measured."""

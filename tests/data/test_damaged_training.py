@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import faulty
@@ -10,7 +12,7 @@ import pytest
 import torch
 from tinyworld import TinyWorld
 
-from pgsbench.data import damage, shards
+from pgsbench.data import damage
 from pgsbench.data.tar import CUT
 from pgsbench.errors import DataError
 from pgsbench.experiment import run_once
@@ -35,16 +37,19 @@ def test_a_training_on_damaged_shards(tiny: TinyWorld, tmp_path: Path) -> None:
     run = run_once(spec, runs_root=tmp_path / "runs", device=torch.device("cpu"))
     found = run.summary.bad_samples
     assert set(found) == {*planted, CUT}
-    pairs = shards.open_pairs(spec.config.data)
-    damaged = [json.loads(line) for line in (run.path / "damage.jsonl").read_text().splitlines()]
-    assert {reason for _, reason, _ in damaged} == {damage.DAMAGED}
-    assert found == {**pairs.faults, damage.DAMAGED: len(damaged)}
+    kept = [json.loads(line) for line in (run.path / "damage.jsonl").read_text().splitlines()]
+    assert found == Counter(reason for _, reason, _ in kept)
     assert run_metrics(run, None)["summary/bad_samples.no caption"] == found[damage.NO_CAPTION]
     assert any(
         row == ["bad_samples.no caption", str(found[damage.NO_CAPTION])]
         for table in run_tables(Run(run))
         for row in table.cells()
     )
+
+    for share, is_told in ((0.04, False), (0.5, True)):
+        run.write_summary(replace(run.summary, wait_share=share))
+        notes = [note for table in run_tables(Run(run)) for note in table.notes]
+        assert any("waited for data 50% of the time: raise data.workers" in note for note in notes) == is_told
 
     changed[1] = "data.max_bad_share=0.02"
     (strict,) = Planner(open_study_file(tiny.study, overrides=changed)).specs(["flip"])

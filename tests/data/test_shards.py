@@ -19,6 +19,7 @@ from pgsbench.data.samples import Batch, Reader, rank_slice
 from pgsbench.data.streaming import Streamed
 from pgsbench.data.tar import write_tar
 from pgsbench.errors import DataError
+from pgsbench.models.clip import build
 
 STRONG = AugmentConfig(
     scale=(0.3, 1.0), color_jitter=(0.4, 0.4, 0.4, 0.1), color_jitter_prob=0.8, gray_scale_prob=0.2
@@ -122,6 +123,28 @@ def test_reader_processes_read_what_the_training_itself_would(mixed: DataConfig)
     theirs = take(faulty.reader(mixed, 16), 4, **options)
     assert all(map(same, ours, theirs))
     assert [batch.faults for batch in ours] == [batch.faults for batch in theirs]
+
+
+def test_a_reader_process_loads_no_more_than_it_needs(tiny: TinyWorld) -> None:
+    data = DataConfig(train=str(tiny.shards), workers=1)
+    clip, pairs = build("tiny-vit", seed=0), shards.open_pairs(data)
+    for tokenize in (faulty.loaded, clip.tokenize):
+        here = shards.open_reader(pairs, data, image_size=(32, 32), tokenize=tokenize)
+        (batch,) = take(here, 1)
+        if tokenize is faulty.loaded:
+            assert not batch.texts.any()
+        else:
+            (same_batch,) = take(shards.in_process(here), 1)
+            assert same(batch, same_batch)
+
+
+def test_what_binds_is_told_in_words() -> None:
+    shown, held = DataConfig(train="DATA"), DataConfig(train="scenes")
+    pace = 10 * shards.ASSUMED_PAIRS
+    assert "computation binds" in shards.told_of_reading(pace, shown, 10)
+    assert "reading binds: raise data.workers" in shards.told_of_reading(pace, shown, 9)
+    assert "10 readers, and cores for them" in shards.told_of_reading(pace, shown, 0)
+    assert not shards.told_of_reading(pace, held, 1)
 
 
 def test_what_gives_no_batch_is_refused(tiny: TinyWorld, tmp_path: Path) -> None:

@@ -35,6 +35,12 @@ def test_more_threads_than_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     assert find("OMP_NUM_THREADS", machine.processor()).state == OK
 
 
+def test_readers_follow_cores_and_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pgsbench.data.shards.usable_cores", lambda: 12)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert "5 a device" in find("readers", machine.reading()).found
+
+
 def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PGSBENCH_DATA", str(tmp_path / "file" / "data"))

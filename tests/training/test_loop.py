@@ -138,6 +138,8 @@ def test_tokens_and_ratios_are_counted_as_they_were(tiny: TinyWorld, tmp_path: P
     assert totals.mask_ratio_over_training == pytest.approx(0.75 * 4 / 6)
     assert totals.tokens_kept_over_training == (4 * 4 + 2 * 16) / 6
     assert 0 < totals.mask_seconds < totals.train_seconds
+    assert 0 < totals.wait_seconds < totals.train_seconds
+    assert any(line["wait_share"] > 0 for line in lines)
 
 
 def counted(tiny: TinyWorld) -> WordCounts:

@@ -142,7 +142,7 @@ def run_as(ranks: Ranks, training: Training, folder: Path) -> Result:
         state_folder=folder,
         emit=lambda line: losses.append(line["loss"]),
         should_stop=should_stop,
-        damage=Damage(len(reader.data), {}, training.max_bad_share),
+        damage=Damage(len(reader.data), training.max_bad_share),
         ranks=ranks,
     )
     masking.detach()
