@@ -42,7 +42,7 @@ PARTS = "parts"
 
 
 class Judge(Protocol):
-    """Looks at the scores of a run while it is trained, and may end it: `pgsbench.execution.probes`.
+    """Looks at the scores of a run while it is trained, and may end it: `pgsbench.execution.pruning`.
 
     Attributes:
         is_pruned: Whether it has ended it.

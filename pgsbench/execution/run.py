@@ -27,7 +27,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from pgsbench.devices import use
 from pgsbench.errors import Interrupted, RankLostError, RunError, RunHeldError, UserError
-from pgsbench.execution.probes import judge_of
+from pgsbench.execution.pruning import judge_of
 from pgsbench.experiment import run_once
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.tracking.rundir import RunDir, find_or_make, find_runs

@@ -22,7 +22,7 @@ from pgsbench.execution.driver import Watcher, enter, work_off
 from pgsbench.execution.engine import Engine
 from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.importance import ScoredPoint, importances
-from pgsbench.execution.probes import probe_values
+from pgsbench.execution.pruning import probe_values
 from pgsbench.execution.trials import Trials
 from pgsbench.hashing import digest
 from pgsbench.records.run_spec import RunSpec

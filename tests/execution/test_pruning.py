@@ -20,8 +20,7 @@ from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.evaluation.suite import part_named
 from pgsbench.execution import search as search_module
 from pgsbench.execution.folder import StudyFolder
-from pgsbench.execution.probes import Probed, PrunerJudge, judge_of
-from pgsbench.execution.pruners import why_pruned
+from pgsbench.execution.pruning import Probed, PrunerJudge, judge_of, why_pruned
 from pgsbench.execution.run import Stop
 from pgsbench.execution.run import run as work_on
 from pgsbench.experiment import is_complete, run_once, suite_of
