@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from pgsbench.session.comparing import compare as compare
     from pgsbench.session.comparing import compare_until_decided as compare_until_decided
     from pgsbench.session.confirming import confirm as confirm
+    from pgsbench.session.opening import open_study as open_study
     from pgsbench.session.past_studies import validity as validity
     from pgsbench.session.running import run as run
     from pgsbench.session.scaling import scale as scale
     from pgsbench.session.study import Study as Study
-    from pgsbench.session.study import open_study as open_study
 
 __version__ = "0.1.0"
 
@@ -48,7 +48,7 @@ _HOMES = {
     "evaluate": "pgsbench.checkpoints:evaluate_checkpoint",
     "load_run": "pgsbench.reporting.one_run:load_run",
     "mask": "pgsbench.masking.apply:mask",
-    "open_study": "pgsbench.session.study:open_study",
+    "open_study": "pgsbench.session.opening:open_study",
     "run": "pgsbench.session.running:run",
     "runs": "pgsbench.reporting.run_list:runs",
     "scale": "pgsbench.session.scaling:scale",

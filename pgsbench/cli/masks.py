@@ -92,7 +92,7 @@ def diagnose(
     are drawn as at the beginning of a training, when only pixels count: token similarities do not.
     """
     from pgsbench.inspection.diagnosis_report import diagnose_masks
-    from pgsbench.session.study import open_study
+    from pgsbench.session.opening import open_study
 
     look = partial(diagnose_masks, study_or_data, strategies=names_in(strategies), model=model)
     look = partial(look, to=to, output=output, find_threshold=find_threshold)

@@ -201,7 +201,7 @@ def _open(study: str, options: opt.StudyOptions, *, stays: bool = False) -> Stud
         )
     only_with("--dry-run", options.dry_run or None, write=options.write or None)
     file = open_by_name(study, overrides=options.set_ or [], seeds=options.seeds)
-    from pgsbench.session.study import work_on  # late: a mistake in the study is said sooner
+    from pgsbench.session.opening import work_on  # late: a mistake in the study is said sooner
 
     return work_on(
         file,

@@ -53,6 +53,13 @@ def other_differences(results: Results) -> dict[str, dict[str, str]]:
     }
 
 
+#: Of arms that open_clip_train has trained (`pgsbench runs import`).
+_FOREIGN = (
+    "That is what open_clip_train's parameters say. Not known are the pairs that were seen and their order, "
+    "which equal seeds need not share, the versions of the code, and what the trainings cost."
+)
+
+
 def fairness_table(results: Results) -> Table | None:
     """`other_differences` as a table; None where arms differ in nothing but the mask."""
     found = other_differences(results)
@@ -74,7 +81,7 @@ def fairness_sentence(results: Results) -> str:
     """
     said = "" if other_differences(results) else words.fair(masks_that_differ(results), _budget(results))
     is_foreign = any(spec.foreign for specs in _compared(results).values() for spec in specs)
-    return f"{said} {words.FOREIGN}".strip() if is_foreign else said
+    return f"{said} {_FOREIGN}".strip() if is_foreign else said
 
 
 def _compared(results: Results) -> dict[str, list[RunSpec]]:

@@ -77,6 +77,20 @@ def plan_frame(rows: Sequence[tuple[RunSpec, Cost, str]], devices: Sequence[str]
     return frame
 
 
+def with_tuning(before: pd.DataFrame, plan: pd.DataFrame, *, is_chosen: bool) -> pd.DataFrame:
+    """Return a plan with the runs that tune its arms first.
+
+    Args:
+        before: Their plan.
+        plan: That of the runs that are compared.
+        is_chosen: Whether the values of these are known.
+    """
+    before = before.assign(run="tuning " + before["run"])
+    both = pd.concat([before, plan if is_chosen else plan.assign(state=TO_CHOOSE)], ignore_index=True)
+    both.attrs = plan.attrs
+    return both
+
+
 def plan_table(study: str, frame: pd.DataFrame) -> Table:
     """Return a plan as a table."""
     missing = frame[frame["state"] != "exists"]

@@ -383,13 +383,6 @@ def fair(masks: str, budget: str = "") -> str:
     return f"The arms differ in nothing but {masks}{f', at an equal budget of {budget}' if budget else ''}."
 
 
-#: Of arms that open_clip_train has trained (`pgsbench runs import`).
-FOREIGN = (
-    "That is what open_clip_train's parameters say. Not known are the pairs that were seen and their order, "
-    "which equal seeds need not share, the versions of the code, and what the trainings cost."
-)
-
-
 def item_counts(total: int, ours: str, wins: int, theirs: str, losses: int, seeds: int) -> str:
     """Return on how many test items one arm alone is right, with every seed."""
     always = "" if seeds == 1 else f" with all {number(seeds)} seeds"

@@ -20,7 +20,8 @@ from pgsbench.reporting.render import counted, marked, points
 from pgsbench.reporting.statistics.comparison import Comparison
 from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.study_results import StudyResults
-from pgsbench.session.study import Study, open_study
+from pgsbench.session.opening import open_study
+from pgsbench.session.study import Study
 from pgsbench.tracking.rundir import all_runs
 
 

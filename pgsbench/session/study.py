@@ -12,20 +12,19 @@ Python's multiprocessing asks for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 from pgsbench.config.schema import arm_name
-from pgsbench.disk.whole_files import unwritable
-from pgsbench.errors import ConfigError, StudyError
+from pgsbench.errors import StudyError
 from pgsbench.evaluation.task_data import locate, make_builtin
 from pgsbench.execution.driver import Watcher, enter, work_off
 from pgsbench.execution.engine import Engine
-from pgsbench.execution.engines import engine_named
 from pgsbench.execution.estimate import Estimator
 from pgsbench.execution.folder import StudyFolder, driving
 from pgsbench.execution.kept_times import KeptTimes
@@ -39,13 +38,12 @@ from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import DecisionPlan, Tuning
 from pgsbench.reporting.figures import draw_missing
 from pgsbench.reporting.pages.study_report import write_report
-from pgsbench.reporting.plan_tables import TO_CHOOSE, deviation_frame, plan_frame
+from pgsbench.reporting.plan_tables import TO_CHOOSE, deviation_frame, plan_frame, with_tuning
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
 from pgsbench.session.tuning import tuning
 from pgsbench.study.objective import check_baselines
-from pgsbench.study.open import open_by_name
 from pgsbench.study.plan import Planner, reference_arms, searched_specs, with_arms
 from pgsbench.study.study_file import StudyFile
 from pgsbench.study.tuning import tuning_of
@@ -53,66 +51,6 @@ from pgsbench.tracking.mirror import Mirror, Synced
 from pgsbench.training.trunk import first_step
 
 Done = TypeVar("Done")
-
-
-def open_study(
-    name: str | Path,
-    *,
-    overrides: Sequence[str] | Mapping[str, object] = (),
-    seeds: int | None = None,
-    **options: Any,
-) -> Study:
-    """Open a study to work on it.
-
-    Args:
-        name: A study file, or the name of a study that ships.
-        overrides: What differs from the file, as ``"a.b=value"`` texts or a mapping ``{"a.b": value}``. With
-            another base or other arms it is another study, whose name ends in a hash of the overrides.
-        seeds: Number of seeds, 0, 1, ...; None: the study's own.
-        **options: Where and how it is worked on; see `work_on`.
-
-    Raises:
-        UserError: The study has mistakes, the folder cannot be written, or there is no such device.
-    """
-    return work_on(open_by_name(name, overrides=overrides, seeds=seeds), **options)
-
-
-def work_on(
-    file: StudyFile,
-    *,
-    output: str | Path = ".",
-    jobs: int | None = None,
-    device: str = "auto",
-    threads: int | None = None,
-    on: str = "local",
-    wait: bool = True,
-    command: str = "",
-) -> Study:
-    """Take a study file that is open to work.
-
-    Args:
-        file: The study file.
-        output: The folder of ``runs/`` and ``reports/``.
-        jobs: At most this many runs at a time.
-        device: ``auto``, ``cpu``, ``cuda`` or one GPU such as ``cuda:1``.
-        threads: CPU threads of a run; None: ``OMP_NUM_THREADS``, else 1.
-        on: ``local``, ``slurm``, ``slurm:PROFILE`` or ``dask:ADDRESS``; jobs of SLURM have the devices and
-            threads of their profile.
-        wait: Wait where another command drives the study; else that is an error.
-        command: What the record says has run the study.
-
-    Raises:
-        UserError: The folder cannot be written, or there is no such device or engine.
-    """
-    for part in ("runs", "reports"):
-        if reason := unwritable(Path(output, part)):
-            raise ConfigError(
-                f"{part} cannot be written: {reason}", where="output", way_out="name another folder"
-            )
-    engine = engine_named(
-        on, file.config, Path(output, "runs").resolve(), jobs=jobs, device=device, threads=threads
-    )
-    return Study(file, Path(output), engine, command=command, wait=wait)
 
 
 class Study:
@@ -214,10 +152,7 @@ class Study:
         if is_chosen := bool((frame["state"] == "exists").all()):
             self.tune(names)
         own = self._costs(self.plan(arms))
-        frame["run"] = "tuning " + frame["run"]
-        both = pd.concat([frame, own if is_chosen else own.assign(state=TO_CHOOSE)], ignore_index=True)
-        both.attrs = own.attrs
-        return both
+        return with_tuning(frame, own, is_chosen=is_chosen)
 
     def dry_run_of_comparison(self, baselines: Sequence[str], candidate: str | None = None) -> pd.DataFrame:
         """Return what `compare` would do; see `dry_run`."""

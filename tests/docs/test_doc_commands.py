@@ -18,7 +18,7 @@ from tinyworld import TinyWorld, picture, png
 from pgsbench.cli.app import app
 from pgsbench.execution.estimate import Estimator
 from pgsbench.experiment import run_once
-from pgsbench.session.study import open_study
+from pgsbench.session.opening import open_study
 from pgsbench.study.budget import PairSeconds
 from pgsbench.worlds import scenes
 from pgsbench.worlds.scenes import recipe_with
@@ -122,12 +122,12 @@ def _matching(folder: Path, word: str) -> list[str]:
     return sorted(map(str, folder.glob(word))) if "*" in word else []
 
 
-#: Commands that train for long; photos are not here.
+#: Commands that train for long; photos, data of one's own and GPUs are not here.
 LONG = [
     one
     for one in OURS
     if one.is_whole and not one.is_run and one.words[1] in ("train", "compare", "sweep")
-    if not re.search(r"photos|tokens\.yaml", one.text)
+    if not re.search(r"photos|tokens\.yaml|cc12m|cuda", one.text)
 ]
 
 

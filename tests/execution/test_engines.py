@@ -29,7 +29,7 @@ from pgsbench.experiment import run_once
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.session.leaving import lay
-from pgsbench.session.study import work_on
+from pgsbench.session.opening import work_on
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
 from pgsbench.tracking.rundir import RunDir, find_runs

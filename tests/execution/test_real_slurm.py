@@ -16,7 +16,7 @@ from tinyworld import HALF, TinyWorld
 
 from pgsbench.records import files
 from pgsbench.session.leaving import detach
-from pgsbench.session.study import work_on
+from pgsbench.session.opening import work_on
 from pgsbench.study.open import open_study_file
 from pgsbench.tracking.rundir import RunDir
 from pgsbench.tracking.states import state

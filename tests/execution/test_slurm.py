@@ -17,7 +17,7 @@ from pgsbench.execution import slurm, slurm_job
 from pgsbench.execution.slurm import SlurmEngine, SlurmExecutor, read_profile
 from pgsbench.execution.slurm_job import RunJob
 from pgsbench.records.run_records import Job
-from pgsbench.session.study import work_on
+from pgsbench.session.opening import work_on
 from pgsbench.study.open import open_study_file
 from pgsbench.tracking.rundir import RunDir
 

@@ -15,7 +15,8 @@ from pgsbench.execution.estimate import Estimator
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.session.confirming import confirm, contenders
-from pgsbench.session.study import Study, open_study
+from pgsbench.session.opening import open_study
+from pgsbench.session.study import Study
 from pgsbench.study.budget import PairSeconds
 
 SEARCH = {"space": {"strategy.mask_ratio": [0.25, 0.5]}, "arms": ["pgs", "flip"]}

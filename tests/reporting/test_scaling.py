@@ -22,9 +22,10 @@ from pgsbench.reporting.scale import Measured, PowerLaw, crossing, fits_table, s
 from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.study_results import StudyResults
+from pgsbench.session.opening import open_study
 from pgsbench.session.past_studies import check_report
 from pgsbench.session.scaling import dry_run, scale
-from pgsbench.session.study import Study, open_study
+from pgsbench.session.study import Study
 from pgsbench.study.budget import PairSeconds
 
 BUDGETS = [0.25, 0.5, 1.0, 2.0]

@@ -10,7 +10,7 @@ from pgsbench.errors import ConfigError
 from pgsbench.evaluation.evaluate import half_of
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.records.study_record import StudyRecord
-from pgsbench.session.study import open_study
+from pgsbench.session.opening import open_study
 from pgsbench.study.open import open_by_name
 from pgsbench.study.tuning import at_border, tuning_of
 

@@ -22,8 +22,8 @@ from pgsbench.experiment import run_once
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.reporting.one_run import Run, run_tables
+from pgsbench.session.opening import open_study
 from pgsbench.session.scaling import dry_run
-from pgsbench.session.study import open_study
 from pgsbench.study.budget import PairSeconds
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner

@@ -1,0 +1,74 @@
+"""From a study file to a study at work. The command line and Python call the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pgsbench.disk.whole_files import unwritable
+from pgsbench.errors import ConfigError
+from pgsbench.execution.engines import engine_named
+from pgsbench.session.study import Study
+from pgsbench.study.open import open_by_name
+from pgsbench.study.study_file import StudyFile
+
+
+def open_study(
+    name: str | Path,
+    *,
+    overrides: Sequence[str] | Mapping[str, object] = (),
+    seeds: int | None = None,
+    **options: Any,
+) -> Study:
+    """Open a study to work on it.
+
+    Args:
+        name: A study file, or the name of a study that ships.
+        overrides: What differs from the file, as ``"a.b=value"`` texts or a mapping ``{"a.b": value}``. With
+            another base or other arms it is another study, whose name ends in a hash of the overrides.
+        seeds: Number of seeds, 0, 1, ...; None: the study's own.
+        **options: Where and how it is worked on; see `work_on`.
+
+    Raises:
+        UserError: The study has mistakes, the folder cannot be written, or there is no such device.
+    """
+    return work_on(open_by_name(name, overrides=overrides, seeds=seeds), **options)
+
+
+def work_on(
+    file: StudyFile,
+    *,
+    output: str | Path = ".",
+    jobs: int | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    on: str = "local",
+    wait: bool = True,
+    command: str = "",
+) -> Study:
+    """Take a study file that is open to work.
+
+    Args:
+        file: The study file.
+        output: The folder of ``runs/`` and ``reports/``.
+        jobs: At most this many runs at a time.
+        device: ``auto``, ``cpu``, ``cuda`` or one GPU such as ``cuda:1``.
+        threads: CPU threads of a run; None: ``OMP_NUM_THREADS``, else 1.
+        on: ``local``, ``slurm``, ``slurm:PROFILE`` or ``dask:ADDRESS``; jobs of SLURM have the devices and
+            threads of their profile.
+        wait: Wait where another command drives the study; else that is an error.
+        command: What the record says has run the study.
+
+    Raises:
+        UserError: The folder cannot be written, or there is no such device or engine.
+    """
+    for part in ("runs", "reports"):
+        if reason := unwritable(Path(output, part)):
+            raise ConfigError(
+                f"{part} cannot be written: {reason}", where="output", way_out="name another folder"
+            )
+    engine = engine_named(
+        on, file.config, Path(output, "runs").resolve(), jobs=jobs, device=device, threads=threads
+    )
+    return Study(file, Path(output), engine, command=command, wait=wait)
