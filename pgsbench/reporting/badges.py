@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator
 
 from pgsbench.masking import chosen_by
-from pgsbench.reporting import words
+from pgsbench.reporting import badge_words, words
+from pgsbench.reporting.badge_words import Badge
 from pgsbench.reporting.decision.comparisons import decisions, plan_of
 from pgsbench.reporting.effects import effects
 from pgsbench.reporting.fairness import masks_that_differ, other_differences
@@ -17,7 +18,7 @@ from pgsbench.reporting.statistics.paired_values import PairedValues
 from pgsbench.reporting.statistics.variance import equal_spread_p, seeds_of_one_arm
 from pgsbench.reporting.study_frames import PlannedRun
 from pgsbench.reporting.sweep import is_line, on_borders, searched_labels
-from pgsbench.reporting.words import Badge
+from pgsbench.reporting.tuned import tuned_badges
 from pgsbench.tracking.rundir import RunDir
 
 #: A loss of so many times that of guessing, or more. Of 137 trainings on scenes and photos none ended
@@ -42,24 +43,27 @@ def _of_seeds(results: Results) -> Iterator[Badge]:
     study = results.study
     seeds = {results.seeds(label)[0] for label in study.labels} - {0}
     if 1 in seeds:
-        yield words.one_seed(of_all=seeds == {1})
+        yield badge_words.one_seed(of_all=seeds == {1})
     if study.problems:
-        yield words.incomplete(sum(run.is_evaluated for run in study.runs), len(study.runs), study.problems)
+        yield badge_words.incomplete(
+            sum(run.is_evaluated for run in study.runs), len(study.runs), study.problems
+        )
     spread = pair_of_seeds(results)
     unequal = math.nan if spread is None else float(equal_spread_p(spread.arrays({})[0]))
     if unequal < ALPHA:
-        yield words.uneven_seeds(unequal)
+        yield badge_words.uneven_seeds(unequal)
     pairs = [one.pair for one in decisions(results) if "alone" in one.note]
     if pairs:
-        yield words.hangs_on_others(pairs)
+        yield badge_words.hangs_on_others(pairs)
 
 
 def _of_choice(results: Results) -> Iterator[Badge]:
     """Yield where what is judged was chosen by the scores that judge it, or ends at a border."""
     study, points = results.study, searched_labels(results)
     if len(points) > 1:
-        yield words.picked(len(points), study.name)
+        yield badge_words.picked(len(points), study.name)
     yield from on_borders(results)
+    yield from tuned_badges(results)
     plan, seen = plan_of(results), set[tuple[int, str]]()
     compared = {label for pair in results.pairs for label in pair}
     for run in study.runs:
@@ -67,17 +71,17 @@ def _of_choice(results: Results) -> Iterator[Badge]:
         is_old = plan is not None and run.seed < plan.first_seed
         if found and run.label in compared and not is_old and (run.seed, found.strategy) not in seen:
             seen.add((run.seed, found.strategy))
-            yield words.chose_default(run.seed, found.field, found.strategy)
+            yield badge_words.chose_default(run.seed, found.field, found.strategy)
 
 
 def _of_comparison(results: Results) -> Iterator[Badge]:
     if found := list(other_differences(results)):
-        yield words.unfair(found, masks_that_differ(results))
+        yield badge_words.unfair(found, masks_that_differ(results))
     yield from _large_margin(results)
     for arms in results.copies:
-        yield words.one_training(arms)
+        yield badge_words.one_training(arms)
     if results.not_compared:
-        yield words.left_out(results.not_compared, results.study.name)
+        yield badge_words.left_out(results.not_compared, results.study.name)
 
 
 def _large_margin(results: Results) -> Iterator[Badge]:
@@ -93,24 +97,24 @@ def _large_margin(results: Results) -> Iterator[Badge]:
         fitting = 100 * score * MAX_MARGIN_SHARE
         step = 10.0 ** math.floor(math.log10(fitting))
         smaller = step * math.floor(fitting / step)
-        yield words.large_margin(margin / score, lowest.baseline, score, smaller)
+        yield badge_words.large_margin(margin / score, lowest.baseline, score, smaller)
 
 
 def _of_study(results: Results) -> Iterator[Badge]:
     study, search = results.study, results.study.record.config.search
     if {run.spec.config.data.source.partition("?")[0] for run in study.runs} == {"scenes"}:
-        yield words.SCENES
+        yield badge_words.SCENES
     if study.oracles:
-        yield words.ceiling(study.oracles)
+        yield badge_words.ceiling(study.oracles)
     if search is not None and study.pruned_labels:
-        yield words.pruned(len(study.pruned_labels), str(search.pruner), study.saved_seconds / 3600)
+        yield badge_words.pruned(len(study.pruned_labels), str(search.pruner), study.saved_seconds / 3600)
     if results.too_costly:
-        yield words.too_costly(len(results.too_costly))
+        yield badge_words.too_costly(len(results.too_costly))
     if not is_line(results) and isinstance(told := effects(results), Missing):
-        yield words.no_effects(told.reason)
+        yield badge_words.no_effects(told.reason)
     scores = [score for run in study.runs if run.scores for score in run.scores.scores]
     if notes := sorted({f"{score.task}: {note}" for score in scores for note in score.notes}):
-        yield words.of_data(notes)
+        yield badge_words.of_data(notes)
 
 
 def pair_of_seeds(results: Results) -> PairedValues | None:
@@ -146,7 +150,7 @@ def guessing(results: Results) -> list[Badge]:
         guess, loss = run.spec.config.training.guessing_loss, _last_loss(run)
         if loss is not None and loss >= _AS_GUESSING * guess:
             found.append(f"{run.label}, seed {run.seed} ({loss:.2f}, and guessing has {guess:.2f})")
-    return [words.learnt_nothing(found)] if found else []
+    return [badge_words.learnt_nothing(found)] if found else []
 
 
 def _last_loss(run: PlannedRun) -> float | None:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from pgsbench.records.run_spec import RunSpec, flatten, short
+from pgsbench.records.run_spec import RunSpec, flatten, short, short_paths
 from pgsbench.reporting import words
 from pgsbench.reporting.render import Header, Table
 from pgsbench.reporting.results import Results
+from pgsbench.reporting.tuned import tuned_paths
 
 #: Of arms that open_clip_train has trained (`pgsbench runs import`).
 _FOREIGN = (
@@ -35,6 +36,7 @@ def other_differences(results: Results) -> dict[str, dict[str, str]]:
         }
     paths = dict.fromkeys(path for of_label in settings.values() for path in of_label)
     of_masks = [path for path in paths if path.startswith(("strategy.", "text.")) or path == "seed"]
+    of_masks += tuned_paths(results)  # each arm at its own best
     if _budget(results):  # how many pairs an arm sees follows from what they cost under its mask
         of_masks.append("training.samples")
     values = {
@@ -79,7 +81,13 @@ def fairness_sentence(results: Results) -> str:
 
     Empty where they differ in more: a badge says in what.
     """
-    said = "" if other_differences(results) else words.fair(masks_that_differ(results), _budget(results))
+    said = (
+        ""
+        if other_differences(results)
+        else words.fair(
+            masks_that_differ(results), _budget(results), list(short_paths(tuned_paths(results)).values())
+        )
+    )
     is_foreign = any(spec.foreign for specs in _compared(results).values() for spec in specs)
     return f"{said} {_FOREIGN}".strip() if is_foreign else said
 

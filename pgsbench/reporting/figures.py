@@ -39,6 +39,7 @@ from pgsbench.reporting.style import (
     themed,
 )
 from pgsbench.reporting.sweep import are_numbers, best_points, searched_labels, searched_values
+from pgsbench.reporting.tuned import tuned_figure
 from pgsbench.reporting.where import gain_map
 from pgsbench.tracking.rundir import RunDir
 
@@ -310,6 +311,7 @@ ALL: dict[str, Callable[[Results], Figure | None]] = {
     "settings": settings,
     "cost": accuracy_cost,
     "where": gain_map,
+    "tuned": tuned_figure,
     "masks": masks,
     "loss": lambda results: loss_curves(results.study),
 }
@@ -318,7 +320,8 @@ ALL: dict[str, Callable[[Results], Figure | None]] = {
 def names_for(results: Results) -> list[str]:
     """Return the figures of a study: the picture of its question, what scores cost, masks and losses."""
     first = FIRST[kind_of(results)]
-    wanted = dict.fromkeys([first, "cost", "masks", "loss"])
+    tuned = ["tuned"] if results.study.record.tunings else []
+    wanted = dict.fromkeys([first, "cost", *tuned, "masks", "loss"])
     return [name for name in wanted if name in ALL]
 
 

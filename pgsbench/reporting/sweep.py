@@ -13,7 +13,7 @@ from pgsbench.config.search import Range
 from pgsbench.disk.whole_files import atomic
 from pgsbench.errors import StudyError
 from pgsbench.records.run_spec import short, short_paths
-from pgsbench.reporting import words
+from pgsbench.reporting import badge_words
 from pgsbench.reporting.pareto import Choice, choose
 from pgsbench.reporting.ranking import ranking
 from pgsbench.reporting.render import COUNT, MISSING_CELL, PERCENT, Header, Table, counted, percent
@@ -90,7 +90,7 @@ def said_point(results: Results, label: str) -> str:
     return f"{results.study.arm_of[label]} at {at}"
 
 
-def on_borders(results: Results) -> list[words.Badge]:
+def on_borders(results: Results) -> list[badge_words.Badge]:
     """Return a warning for each path on whose border the best of an arm lies."""
     search, best, searched = (
         results.study.record.config.search,
@@ -109,7 +109,7 @@ def on_borders(results: Results) -> list[words.Badge]:
             arm for arm, value in at.items() if value is not None and _is_end(value, *ends, is_log=is_log)
         ]
         if arms:
-            found.append(words.on_border(arms, names[path], " to ".join(map(short, ends))))
+            found.append(badge_words.on_border(arms, names[path], " to ".join(map(short, ends))))
     return found
 
 

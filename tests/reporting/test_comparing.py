@@ -30,6 +30,9 @@ class FakeStudy:
         self.folder, self.lead, self.asked = folder, lead, []
         self.runs_root, self.name = folder, "masks"
 
+    def tune(self, arms):
+        return ()
+
     def beside(self, file):
         other = FakeStudy(self.folder, self.lead)
         other.file = file

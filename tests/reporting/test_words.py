@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgsbench.reporting import words
+from pgsbench.reporting import badge_words, words
 from pgsbench.reporting.render import Estimate
 
 AHEAD, BEHIND, NEAR = (
@@ -100,25 +100,25 @@ def test_what_has_no_room_is_left_out_of_a_headline():
 
 def test_badges_have_few_words_and_a_sentence():
     for badge in (
-        words.one_seed(),
-        words.one_seed(of_all=False),
-        words.picked(24, "tokens"),
-        words.on_border(["pgs"], "mask_ratio", "0.25 to 0.75"),
-        words.chose_default(0, "random_share", "pgs-mixed"),
-        words.incomplete(4, 5, ["flip s0: waiting"]),
-        words.unfair(["training.batch_size"], "the mask"),
-        words.SCENES,
-        words.large_margin(0.5, "flip", 0.02, 0.2),
-        words.uneven_seeds(0.01),
-        words.hangs_on_others(["pgs − flip"]),
-        words.one_training(["a", "b"]),
-        words.left_out(["a"], "masks"),
-        words.ceiling(["oracle"]),
-        words.learnt_nothing(["pgs, seed 1"]),
-        words.pruned(2, "median", 1.5),
-        words.too_costly(1),
-        words.no_effects("one seed"),
-        words.of_data(["a: b"]),
+        badge_words.one_seed(),
+        badge_words.one_seed(of_all=False),
+        badge_words.picked(24, "tokens"),
+        badge_words.on_border(["pgs"], "mask_ratio", "0.25 to 0.75"),
+        badge_words.chose_default(0, "random_share", "pgs-mixed"),
+        badge_words.incomplete(4, 5, ["flip s0: waiting"]),
+        badge_words.unfair(["training.batch_size"], "the mask"),
+        badge_words.SCENES,
+        badge_words.large_margin(0.5, "flip", 0.02, 0.2),
+        badge_words.uneven_seeds(0.01),
+        badge_words.hangs_on_others(["pgs − flip"]),
+        badge_words.one_training(["a", "b"]),
+        badge_words.left_out(["a"], "masks"),
+        badge_words.ceiling(["oracle"]),
+        badge_words.learnt_nothing(["pgs, seed 1"]),
+        badge_words.pruned(2, "median", 1.5),
+        badge_words.too_costly(1),
+        badge_words.no_effects("one seed"),
+        badge_words.of_data(["a: b"]),
     ):
         assert len(badge.short.split()) <= 5, badge
         assert badge.sentence.endswith("."), badge

@@ -14,6 +14,7 @@ from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import Comparison
 from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.sweep import importance_table, searched_labels, sweep_table
+from pgsbench.reporting.tuned import tuned_table
 
 
 def detail_tables(results: Results) -> list[Table]:
@@ -22,6 +23,7 @@ def detail_tables(results: Results) -> list[Table]:
     found = [
         tasks_table(results),
         differences_table(results),
+        tuned_table(results),
         *effects_tables(results),
         importance_table(results),
         sweep_table(results, max_points=len(searched_labels(results))),

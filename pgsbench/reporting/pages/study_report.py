@@ -46,6 +46,8 @@ _CAPTIONS = {
     "trails; ▲ better, ▼ worse.",
     "cost": "Score against cost, with 95 % intervals; upper left is best. Filled, on the line: nothing that "
     "costs no more has a higher score.",
+    "tuned": "What each arm was tuned by: score against the value, on a seed and on test items that are not "
+    "compared. ★: what it was tuned to.",
     "masks": "The same training pictures under each arm's mask. Blank patches had no influence.",
     "loss": "Training loss, mean over seeds. Losses of different masks do not compare.",
 }

@@ -1,0 +1,89 @@
+"""What the arms of a study were tuned to before they were compared, and all that was tried."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from pgsbench.records.run_spec import short, short_paths
+from pgsbench.reporting import badge_words
+from pgsbench.reporting.render import COUNT, PERCENT, Header, Table, and_
+from pgsbench.reporting.results import Results
+from pgsbench.reporting.style import label_lines, new_figure, pens, percent_tick
+
+
+def tuned_paths(results: Results) -> list[str]:
+    """Return the dotted paths that were chosen for each arm by itself; none where nothing was tuned."""
+    return list(dict.fromkeys(path for one in results.study.record.tunings for path in one.params))
+
+
+def tuned_table(results: Results) -> Table | None:
+    """What each arm was tuned to; None where nothing was tuned."""
+    record, names = results.study.record, short_paths(tuned_paths(results))
+    tune = record.config.tune
+    if tune is None or not record.tunings:
+        return None
+    rows: list[list[object]] = []
+    for one in record.tunings:
+        scores = [point.score for point in one.tried if point.score is not None]
+        values = [short(one.params[path]) if path in one.params else "" for path in names]
+        borders = and_([names[path] for path in one.at_border])
+        rows.append([one.arm, *values, max(scores), len(one.tried), len(one.tried) - len(scores), borders])
+    header: Header = [
+        "arm",
+        *names.values(),
+        ("score", PERCENT),
+        ("points", COUNT),
+        ("failed", COUNT),
+        "at the border",
+    ]
+    return Table(
+        "What each arm was tuned to", header, rows, [badge_words.tuned_how(results.study.name, tune)]
+    )
+
+
+def tuned_badges(results: Results) -> list[badge_words.Badge]:
+    """Return that arms were tuned, and which of them lie at a border of what was tried."""
+    tune, found = results.study.record.config.tune, list[badge_words.Badge]()
+    tunings = results.study.record.tunings
+    if tune is None or not tunings:
+        return []
+    names = short_paths(tuned_paths(results))
+    found.append(badge_words.tuned(list(names.values()), badge_words.tuned_how(results.study.name, tune)))
+    for path, name in names.items():
+        arms = [one.arm for one in tunings if path in one.at_border]
+        if arms:
+            values = [point.params[path] for one in tunings for point in one.tried]
+            found.append(badge_words.on_border(arms, name, f"{short(min(values))} to {short(max(values))}"))
+    return found
+
+
+def tuned_figure(results: Results) -> Figure | None:
+    """Score against the tuned value, a line per arm, its best starred; None without one path of numbers."""
+    paths, tunings = tuned_paths(results), results.study.record.tunings
+    values: list[Any] = [point.params.get(path) for path in paths for one in tunings for point in one.tried]
+    if len(paths) != 1 or not all(isinstance(value, int | float) for value in values):
+        return None
+    figure = new_figure(3.2)
+    axes, ends = figure.subplots(), []
+    of_arm = pens(results.study.arms)
+    for one in tunings:
+        pen = of_arm.get(one.arm)
+        if pen is None:  # tuned, and not trained by now
+            continue
+        curve = sorted(
+            (point.params[paths[0]], point.score) for point in one.tried if point.score is not None
+        )
+        axes.plot(*zip(*curve, strict=True), color=pen.colour, marker=pen.marker)
+        best = one.params[paths[0]]
+        axes.plot([best], [dict(curve)[best]], color=pen.colour, marker="*", markersize=11)
+        ends.append((curve[-1][1], one.arm, pen.colour))
+    if min(values) > 0 and max(values) > 8 * min(values):
+        axes.set_xscale("log")
+    axes.set_xlabel(short_paths(paths)[paths[0]])
+    axes.set_ylabel("score on what tunes")
+    axes.yaxis.set_major_formatter(FuncFormatter(percent_tick))
+    label_lines(axes, ends)
+    return figure
