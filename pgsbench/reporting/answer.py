@@ -17,7 +17,7 @@ from pgsbench.reporting.pareto import WITHIN, choose, costs_of, front_table, poi
 from pgsbench.reporting.ranking import Ranked, ranking
 from pgsbench.reporting.render import Table, and_, counted, percent
 from pgsbench.reporting.results import Results, named
-from pgsbench.reporting.statistics.comparison import Comparison
+from pgsbench.reporting.statistics.comparison import ALPHA, Comparison
 from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.sweep import (
     best_points,
@@ -150,15 +150,14 @@ def _peak(results: Results) -> str:
 
 def _mover(results: Results) -> str:
     found, best = effects(results), best_points(results)
-    if not best:
-        return ""
+    if not best or not isinstance(found, Effects):
+        return _peak(results)  # importances of a sampled search do not tell effects from chance
+    terms = [term for term in found.terms if term.name not in (SEEDS, REST)]
+    sure = {term.name: term.share for term in terms if term.p_value < ALPHA}
+    if not sure:
+        return words.nothing_moves([term.name for term in terms if "×" not in term.name])
     label = results.best(best.values())
-    shares, imported = {}, results.study.record.importances
-    if isinstance(found, Effects):
-        shares = {term.name: term.share for term in found.terms if term.name not in (SEEDS, REST)}
-    elif imported is not None:
-        shares = {row[0]: row[1] for row in importance_table(results).rows}  # type: ignore[union-attr]
-    return words.what_moves(shares, label, results.objective_value(label)) if shares else _peak(results)
+    return words.what_moves(sure, label, results.objective_value(label))
 
 
 def _front(results: Results) -> str:

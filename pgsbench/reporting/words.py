@@ -157,6 +157,13 @@ def what_moves(shares: Mapping[str, float], best: str, score: float) -> str:
     return fitting(said, then, f"; {best} scores highest ({PERCENT.text(score)})")
 
 
+def nothing_moves(settings: Sequence[str]) -> str:
+    """Return that no setting has an effect that chance would not have."""
+    if len(settings) == 1:
+        return f"{settings[0]} does not move scores measurably."
+    return f"None of {and_(settings)} moves scores measurably."
+
+
 def most_for_least(front: Sequence[tuple[str, float, float]], unit: str) -> str:
     """Return the ends of a front of score against cost: (name, score, cost), the cheapest first."""
     (cheap, low, least), (dear, high, most) = front[0], front[-1]

@@ -56,6 +56,7 @@ HEADLINES = {
     "text moves scores most (44 % of the variance), then arm (39 %); tome text=none scores highest (4.0).": (
         words.what_moves({"arm": 0.39, "text": 0.44}, "tome text=none", 0.04)
     ),
+    "None of edge and otn moves scores measurably.": words.nothing_moves(["edge", "otn"]),
     "none gives most: 45.4 for 10.3 TFLOP; flip costs least: 42.2 for 5.1.": words.most_for_least(
         [("flip", 0.422, 5.1), ("none", 0.454, 10.3)], "TFLOP"
     ),
