@@ -48,7 +48,7 @@ MASK_IMAGES = 3
 #: More points of a search than this are named only where they are the best of their arm or on the front.
 MAX_NAMED = 16
 #: Values so far apart lie on a logarithmic axis.
-_DECADES = 30
+_DECADES = 10
 
 
 def forest(results: Results) -> Figure | None:
