@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import tinyworld
 import torch
-from quick_workers import quick_workers
+from quick_workers import one_fork_server, quick_workers
 
 torch.set_num_threads(1)
 
@@ -40,6 +40,13 @@ def working_folder() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def workers() -> Iterator[None]:
     with quick_workers():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fork_server() -> Iterator[None]:
+    """Readers of one test and workers of another are forked from one process."""
+    with one_fork_server():
         yield
 
 

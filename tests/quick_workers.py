@@ -14,12 +14,24 @@ from pgsbench.execution import local
 
 get_context = multiprocessing.get_context
 
+#: What every process of a test begins with; readers of streamed data, which begin likewise, would load less.
+ALL = ["pgsbench.execution.local", "pgsbench.evaluation.evaluate", "open_clip"]
+
+
+@contextmanager
+def one_fork_server() -> Iterator[None]:
+    """Let all that is forked come from one process that has imported all, whoever starts it."""
+    fork = get_context("forkserver")
+    load = fork.set_forkserver_preload
+    with patch.object(fork, "set_forkserver_preload", lambda _: load(ALL)):
+        yield
+
 
 @contextmanager
 def quick_workers() -> Iterator[None]:
     """Let what would be spawned begin so; a slot has the environment of the test that it is for."""
     fork = get_context("forkserver")
-    fork.set_forkserver_preload(["pgsbench.execution.local", "pgsbench.evaluation.evaluate", "open_clip"])
+    fork.set_forkserver_preload(ALL)
     context = {"spawn": fork, "forkserver": fork}
     with (
         patch.object(multiprocessing, "get_context", lambda how=None: context.get(how) or get_context(how)),

@@ -55,13 +55,6 @@ def other_differences(results: Results) -> dict[str, dict[str, str]]:
     }
 
 
-#: Of arms that open_clip_train has trained (`pgsbench runs import`).
-_FOREIGN = (
-    "That is what open_clip_train's parameters say. Not known are the pairs that were seen and their order, "
-    "which equal seeds need not share, the versions of the code, and what the trainings cost."
-)
-
-
 def fairness_table(results: Results) -> Table | None:
     """`other_differences` as a table; None where arms differ in nothing but the mask."""
     found = other_differences(results)

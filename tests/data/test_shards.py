@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -125,17 +128,43 @@ def test_reader_processes_read_what_the_training_itself_would(mixed: DataConfig)
     assert [batch.faults for batch in ours] == [batch.faults for batch in theirs]
 
 
-def test_a_reader_process_loads_no_more_than_it_needs(tiny: TinyWorld) -> None:
+#: In a process of its own: tests fork their readers from a process that has loaded all.
+READS = """
+import sys
+
+import faulty
+
+from pgsbench.config.schema import DataConfig
+from pgsbench.data import shards
+
+if __name__ == "__main__":
+    data = DataConfig(train=sys.argv[1], workers=1)
+    reader = shards.open_reader(shards.open_pairs(data), data, image_size=(32, 32), tokenize=faulty.loaded)
+    print(next(reader.batches(seed=0, batch_size=8)).texts.any().item())
+"""
+
+
+def test_a_reader_process_loads_no_more_than_it_needs(tiny: TinyWorld, tmp_path: Path) -> None:
+    script = tmp_path / "reads.py"
+    script.write_text(READS)
+    here = Path(__file__).parent
+    path = os.pathsep.join(map(str, [here, here.parent, Path(shards.__file__).parents[2]]))
+    done = subprocess.run(
+        [sys.executable, script, tiny.shards],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == ["False"], done.stderr
+
+
+def test_a_reader_process_has_the_tokens_of_the_model(tiny: TinyWorld) -> None:
     data = DataConfig(train=str(tiny.shards), workers=1)
     clip, pairs = build("tiny-vit", seed=0), shards.open_pairs(data)
-    for tokenize in (faulty.loaded, clip.tokenize):
-        here = shards.open_reader(pairs, data, image_size=(32, 32), tokenize=tokenize)
-        (batch,) = take(here, 1)
-        if tokenize is faulty.loaded:
-            assert not batch.texts.any()
-        else:
-            (same_batch,) = take(shards.in_process(here), 1)
-            assert same(batch, same_batch)
+    here = shards.open_reader(pairs, data, image_size=(32, 32), tokenize=clip.tokenize)
+    (batch,), (same_batch,) = take(here, 1), take(shards.in_process(here), 1)
+    assert same(batch, same_batch)
 
 
 def test_what_binds_is_told_in_words() -> None:
