@@ -61,7 +61,7 @@ def test_a_mistake_is_explained_and_exits_with_2(
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert " object at 0x" not in done.stderr
-    progress = r"(loading libraries and data \.\.\.\n)?(looking at the data: \d+/\d+\n)*"  # on a slow machine
+    progress = r"(loading libraries and data \.\.\.\n)?(counting pairs: \d+/\d+\n)*"  # on a slow machine
     assert re.match(progress + "error: ", done.stderr)
 
 
