@@ -127,7 +127,7 @@ LONG = [
     one
     for one in OURS
     if one.is_whole and not one.is_run and one.words[1] in ("train", "compare", "sweep")
-    if not re.search(r"photos|tokens\.yaml|cc12m|cuda", one.text)
+    if not re.search(r"photos|tokens\.yaml|cc\d+m|cuda", one.text)
 ]
 
 
