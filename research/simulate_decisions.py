@@ -17,7 +17,6 @@ import pandas as pd
 from pgsbench.records.study_record import DecisionPlan, Margin
 from pgsbench.reporting.decision.decide import (
     DEFAULT_MAX_SEEDS,
-    MARGIN_POINTS,
     decide,
     one_look,
     outcomes,
@@ -38,6 +37,9 @@ UNITS = 200
 CHUNK = 100
 #: Forecasts of more seeds than this are not followed.
 MOST_FOLLOWED = 40
+
+#: Points.
+MARGIN = 1.0
 
 
 class World(NamedTuple):
@@ -136,7 +138,7 @@ def _decide(means: Floats, influence: Floats, max_seeds: int) -> list[Comparison
     arms = tuple(f"arm {number}" for number in range(len(means)))
     by_arm = {arm: pd.DataFrame(rows[:max_seeds]) for arm, rows in zip(arms, influence, strict=True)}
     paired = PairedValues(pd.DataFrame(means[:, :max_seeds], arms), by_arm, 0.0)
-    plan = DecisionPlan(arms[0], arms[1:], Margin(MARGIN_POINTS), max_seeds)  # values are points
+    plan = DecisionPlan(arms[0], arms[1:], Margin(MARGIN), max_seeds)  # values are points
     return decide([(arms[0], other, paired) for other in arms[1:]], plan, plan.margin)
 
 
@@ -179,7 +181,7 @@ def _tests(means: Floats, influence: Floats, arms: int) -> tuple[Floats, Floats]
         weights[[0, other]] = 1.0, -1.0
         found = variance_of(means, influence, 0.0, weights)
         estimates.append((means[:, 0] - means[:, other]).mean(axis=-1))
-        p_values.append(one_look(estimates[-1], np.sqrt(found.total), found.df, MARGIN_POINTS))
+        p_values.append(one_look(estimates[-1], np.sqrt(found.total), found.df, MARGIN))
     return np.array(estimates), np.moveaxis(np.array(p_values), 0, 1)
 
 
@@ -192,9 +194,7 @@ def print_table(repeats: int) -> None:
     print("| ---: | --- | --- | ---: | --- | ---: | ---: |")
     for arms in (2, 5):
         for name, seed_sd in SEED_EFFECTS.items():
-            equal, margin, far = (
-                World(arms, seed_sd, difference) for difference in (0.0, MARGIN_POINTS, 3.0)
-            )
+            equal, margin, far = (World(arms, seed_sd, difference) for difference in (0.0, MARGIN, 3.0))
             none, at_margin, large = (simulate(world, repeats=repeats) for world in (equal, margin, far))
             errors = (simulate(world, repeats=repeats, naive=True) for world in (equal, margin))
             naive_claim, naive_equal = (next(errors).differs, next(errors).equivalent)

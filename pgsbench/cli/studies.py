@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 app = group()
 
 Baselines = Annotated[str, option("Arms or strategies, joined by commas.")]
-_MARGIN = "With --until: smaller differences do not matter; points, or 10% of the baseline (default: 1)."
+_MARGIN = "With --until: smaller differences do not matter; points, or 10% of the baseline."
 _PUBLISHED = "Tell only in what it deviates from the published setting of CLIP-PGS."
 _FROM = "Begin with a run's weights: its id, or a checkpoint that it kept: ID@0.5, ID@epoch-2, ID@best."
 Arms = Annotated[list[str] | None, option("Only this arm; may be repeated.")]
@@ -81,11 +81,11 @@ def compare(
         rule, way_out = "seeds are added until it is decided", "say --max-seeds instead"
         raise ConfigError(rule, where="seeds", value=options.seeds, way_out=way_out)
     opened, others = _open(study, options, stays=until is not None), names_in(baselines) or []
-    from pgsbench.reporting.decision.decide import DEFAULT_MAX_SEEDS, MARGIN_POINTS
+    from pgsbench.reporting.decision.decide import DEFAULT_MAX_SEEDS
     from pgsbench.session import comparing
 
     seeds = max_seeds or DEFAULT_MAX_SEEDS
-    looks: dict[str, Any] = {"candidate": candidate, "margin": margin or MARGIN_POINTS, "max_seeds": seeds}
+    looks: dict[str, Any] = {"candidate": candidate, "margin": margin, "max_seeds": seeds}
     if options.dry_run and not options.write:
         if until:
             opened = comparing.with_all_seeds(opened, others, **looks)

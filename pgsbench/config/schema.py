@@ -262,6 +262,11 @@ class StudyConfig(TrainedConfig):
         "means the same (to `cluster`, `pgs-released` and a `max_ratio` it is the least share, so they keep "
         "their own), and one with another text strategy only `keep`.",
     )
+    margin: float | str = Field(
+        1.0,
+        description="Differences below it do not matter: points, or a share of the baseline's mean, as 10%. "
+        "A command may say another.",
+    )
     search: SearchConfig | None = None
     tune: TuneConfig | None = Field(
         None, description="What is chosen for each arm by itself before arms are compared."
@@ -284,6 +289,13 @@ class StudyConfig(TrainedConfig):
         if given["tune"].get("on", "dev") != "dev" or not isinstance(evaluation, dict):
             return given
         return {**given, "evaluation": {"half": "test", **evaluation}}
+
+    @field_validator("margin")
+    @classmethod
+    def _size(cls, margin: float | str) -> float | str:
+        if not re.fullmatch(r"\d+(\.\d+)?%?", str(margin)) or not 0 < float(str(margin).rstrip("%")) < 100:
+            raise ValueError("points above 0 and below 100, or percent of the baseline's mean, as 10%")
+        return margin
 
     @field_validator("seeds")
     @classmethod

@@ -10,7 +10,7 @@ from pgsbench.records.verdict_record import ScoreInterval, VerdictRecord
 from pgsbench.reporting import words
 from pgsbench.reporting.badges import badges
 from pgsbench.reporting.columns import rows_of
-from pgsbench.reporting.decision.comparisons import decisions, is_planned, plan_of
+from pgsbench.reporting.decision.comparisons import decisions, is_planned, margin_of, plan_of
 from pgsbench.reporting.decision.decide import looks_of
 from pgsbench.reporting.effects import REST, SEEDS, Effects, effects, effects_tables
 from pgsbench.reporting.pareto import WITHIN, choose, costs_of, front_table, points_of
@@ -200,10 +200,10 @@ def basis(results: Results) -> str:
     seeds = min(one.num_seeds for one in ([lead for _, lead in found] or means))
     items = (found[0][1] if found else means[0]).num_items
     sizes = sorted(one.margin for one, _ in found)
-    margin, plan = " to ".join(dict.fromkeys(map(percent, sizes[:1] + sizes[-1:]))), plan_of(results)
+    margin = " to ".join(dict.fromkeys(map(percent, sizes[:1] + sizes[-1:])))
     margin = f"{margin} points" if margin else ""
-    if plan is not None and plan.margin.is_relative:
-        margin = f"{100 * plan.margin.share:g} % of the baseline's mean ({margin})"
+    if (asked := margin_of(results)).is_relative:
+        margin = f"{100 * asked.share:g} % of the baseline's mean ({margin})"
     planned = [one for one, _ in found if is_planned(results, one.baseline)]
     num = len(planned) or len(found)
     return words.basis(named(results.headline), seeds, items, num, _looked(results, planned), margin)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pgsbench.masking import chosen_by
 from pgsbench.reporting import badge_words, words
 from pgsbench.reporting.badge_words import Badge
-from pgsbench.reporting.decision.comparisons import decisions, plan_of
+from pgsbench.reporting.decision.comparisons import decisions, margin_of, plan_of
 from pgsbench.reporting.effects import effects
 from pgsbench.reporting.fairness import masks_that_differ, other_differences
 from pgsbench.reporting.results import Results
@@ -86,10 +86,9 @@ def _of_comparison(results: Results) -> Iterator[Badge]:
 
 def _large_margin(results: Results) -> Iterator[Badge]:
     """Yield where the margin is large beside a baseline's score, and how to ask for a smaller one."""
-    plan = plan_of(results)
     means = {one: results.mean(one.baseline, one.of) for one in decisions(results)}
     known = {one: mean.estimate for one, mean in means.items() if isinstance(mean, Interval)}
-    if not known or (plan and plan.margin.is_relative):
+    if not known or margin_of(results).is_relative:
         return
     lowest = min(known, key=lambda one: known[one])
     score, margin = known[lowest], lowest.margin

@@ -14,7 +14,7 @@ from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import DecisionPlan, Margin, StudyRecord
 from pgsbench.reporting.decision.comparisons import decisions
-from pgsbench.reporting.decision.decide import DEFAULT_MAX_SEEDS, MARGIN_POINTS, looks_of
+from pgsbench.reporting.decision.decide import DEFAULT_MAX_SEEDS, looks_of
 from pgsbench.reporting.recipe_spread import Lenders, training_of
 from pgsbench.reporting.render import counted, marked, points
 from pgsbench.reporting.statistics.comparison import Comparison
@@ -47,7 +47,7 @@ def compare_until_decided(
     baselines: Sequence[str],
     *,
     candidate: str | None = None,
-    margin: float | str = MARGIN_POINTS,
+    margin: float | str | None = None,
     max_seeds: int = DEFAULT_MAX_SEEDS,
     hours: float | None = None,
     on_look: Callable[[str], None] = lambda _: None,
@@ -62,7 +62,8 @@ def compare_until_decided(
         study: The study; its first seed is the first here.
         baselines: Arms or strategies to compare with.
         candidate: The arm in question; None: the study's base.
-        margin: Differences below it do not matter: points, or ``"10%"`` of the baseline's mean.
+        margin: Differences below it do not matter: points, or ``"10%"`` of the baseline's mean; None: the
+            study's.
         max_seeds: Seeds after which nothing more is tried.
         hours: Begin no further seed that would probably end later than this; None: no limit.
         on_look: Told in one line what each look says.
@@ -71,7 +72,7 @@ def compare_until_decided(
         UserError: There is no such arm, a margin or number of seeds makes no sense, or a run failed.
     """
     study.tune([candidate or study.arms[0], *baselines])
-    plan = _plan(study, [candidate or study.arms[0], *baselines], Margin.of(margin), max_seeds)
+    plan = _plan(study, [candidate or study.arms[0], *baselines], margin, max_seeds)
     began, first_seed = time.monotonic(), plan.first_seed
     first = next(iter(looks_of(plan)))
     for seeds in range(first, max_seeds + 1):
@@ -93,7 +94,7 @@ def with_all_seeds(
     baselines: Sequence[str],
     *,
     candidate: str | None = None,
-    margin: float | str = MARGIN_POINTS,
+    margin: float | str | None = None,
     max_seeds: int = DEFAULT_MAX_SEEDS,
 ) -> Study:
     """Return the study with all the seeds that `compare_until_decided` may train, to plan it.
@@ -101,11 +102,11 @@ def with_all_seeds(
     Raises:
         ConfigError: As `compare_until_decided`.
     """
-    plan = _plan(study, [candidate or study.arms[0], *baselines], Margin.of(margin), max_seeds)
+    plan = _plan(study, [candidate or study.arms[0], *baselines], margin, max_seeds)
     return _all_seeds(study, plan.max_seeds)
 
 
-def _plan(study: Study, arms: Sequence[str], margin: Margin, max_seeds: int) -> DecisionPlan:
+def _plan(study: Study, arms: Sequence[str], margin: float | str | None, max_seeds: int) -> DecisionPlan:
     """Return the plan; that of the study's record where it asks for the same.
 
     Raises:
@@ -116,7 +117,8 @@ def _plan(study: Study, arms: Sequence[str], margin: Margin, max_seeds: int) -> 
         raise ConfigError(rule, where="max-seeds", value=max_seeds, way_out=way_out)
     candidate, *others = map(arm_name, arms)
     first_seed = study.file.config.seeds[0]
-    asked = DecisionPlan(candidate, tuple(others), margin, max_seeds, first_seed)
+    size = Margin.of(study.file.config.margin if margin is None else margin)
+    asked = DecisionPlan(candidate, tuple(others), size, max_seeds, first_seed)
     folder = study.runs_root / study.name
     before = StudyRecord.read(folder).decision if (folder / files.STUDY).is_file() else None
     if before is not None and before.asks == asked.asks:

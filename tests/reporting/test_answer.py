@@ -156,13 +156,18 @@ def test_with_one_seed_every_output_says_so(made):
     assert "an arm with one seed" in shorts(Results(mixed))
 
 
-def test_a_margin_that_is_large_beside_a_score_is_said_to_be(many, monkeypatch):
+def test_a_margin_that_is_large_beside_a_score_is_said_to_be(many):
     assert "large margin" not in shorts(many)
     label, score = min(
         ((one, many.mean(one, many.headline).estimate) for one in many.baselines), key=lambda one: one[1]
     )
-    monkeypatch.setattr("pgsbench.reporting.decision.comparisons.MARGIN_POINTS", 21 * score)
-    (said,) = (one.sentence for one in badges(Results(many.study)) if one.short == "large margin")
+
+    def with_margin(margin):
+        config = many.study.record.config.model_copy(update={"margin": margin})
+        return Results(replace(many.study, record=replace(many.study.record, config=config)))
+
+    assert "large margin" not in shorts(with_margin("21%"))
+    (said,) = (one.sentence for one in badges(with_margin(21 * score)) if one.short == "large margin")
     assert f"The margin is 21 % of the score of {label} (" in said
     way_out = float(said.partition("--margin ")[2].partition("`")[0])
     assert 0.05 * score < way_out / 100 <= 0.1 * score

@@ -9,7 +9,7 @@ from functools import lru_cache
 import pandas as pd
 
 from pgsbench.records.study_record import DecisionPlan, Margin
-from pgsbench.reporting.decision.decide import MARGIN_POINTS, decide
+from pgsbench.reporting.decision.decide import decide
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import ALPHA, SAME, Comparison, Family
 from pgsbench.reporting.statistics.intervals import Interval, holm
@@ -29,6 +29,12 @@ def is_planned(results: Results, baseline: str) -> bool:
     return plan is not None and results.study.arm_of[baseline] in plan.baselines
 
 
+def margin_of(results: Results) -> Margin:
+    """Return the margin of a study's verdicts: that of its plan to decide, else its own."""
+    plan = plan_of(results)
+    return plan.margin if plan else Margin.of(results.study.record.config.margin)
+
+
 @lru_cache(maxsize=4)  # a page asks a dozen times, and forecasts take their time
 def decisions(results: Results) -> list[Comparison]:
     """Return the verdict on each pair of a study, on its headline: the mean of groups, or its one group.
@@ -40,7 +46,7 @@ def decisions(results: Results) -> list[Comparison]:
     if not headline:
         return []
     pairs = [(ours, theirs, results.pair_up([ours, theirs], headline)) for ours, theirs in results.pairs]
-    margin = plan.margin if plan else Margin.of(MARGIN_POINTS)
+    margin = margin_of(results)
     found = []
     for is_of_plan in (True, False):
         family = [pair for pair in pairs if is_planned(results, pair[1]) == is_of_plan]

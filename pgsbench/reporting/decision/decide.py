@@ -29,9 +29,6 @@ from pgsbench.reporting.statistics.paired_values import PairedValues, lead
 from pgsbench.reporting.statistics.task_values import Floats
 from pgsbench.reporting.statistics.variance import alone_p, equal_spread_p
 
-#: Differences below so many points do not matter, where nobody has said another margin.
-MARGIN_POINTS = 1.0
-
 #: A look needs so many degrees of freedom for how much seeds matter; with fewer, intervals are too narrow.
 MIN_SEED_DF = 3
 
