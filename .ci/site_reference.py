@@ -33,7 +33,7 @@ def _command(command: Any, name: str) -> Iterator[str]:
         context = command.context_class(command, info_name=name)
         yield f"## {name}\n\n{' '.join(command.help.split())}\n\n    {command.get_usage(context)[7:]}"
         records = [record for param in command.params if (record := param.get_help_record(context))]
-        yield _table(("", ""), [(f"`{spelt}`", said) for spelt, said in records])
+        yield _table(("argument or option", "meaning"), [(f"`{spelt}`", said) for spelt, said in records])
         examples = command.epilog.replace("\b", "").replace("Example: ", "").split("\n")
         yield "\n".join(f"    {line}" for line in examples if line)
     for child, of in inner.items():
@@ -63,7 +63,7 @@ def _section(path: str, schema: dict[str, Any], definitions: dict[str, Any]) -> 
         rows.append((f"`{name}`", _values(field), default, said))
     if path:
         yield f"## {path}\n\n{schema.get('description', '')}"
-    yield _table(("key", "values", "default", ""), rows)
+    yield _table(("key", "values", "default", "meaning"), rows)
     for whole, section in inner:
         yield from _section(whole, section, definitions)
 
