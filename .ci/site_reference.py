@@ -5,6 +5,7 @@ A page says ``<!-- generated: commands -->`` where its part shall stand.
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -105,9 +106,15 @@ def masks() -> str:
         for row in table.cells()
     ]
     return "\n\n".join(
-        f"## {name}{kind}\n\n```text\n{describe(name, is_text=bool(kind)).strip()}\n```"
+        f"## {name}{kind}\n\n{_wrapped(describe(name, is_text=bool(kind)))}"
         for name, kind in named
     )
+
+
+def _wrapped(text: str) -> str:
+    """Return a text without its title; its lines fold where the page is narrow."""
+    below = text.partition("\n")[2].strip()
+    return f'<pre style="white-space: pre-wrap"><code>{html.escape(below)}</code></pre>'
 
 
 PARTS = {"commands": commands, "studies": studies, "masks": masks}
