@@ -106,8 +106,7 @@ def masks() -> str:
         for row in table.cells()
     ]
     return "\n\n".join(
-        f"## {name}{kind}\n\n{_wrapped(describe(name, is_text=bool(kind)))}"
-        for name, kind in named
+        f"## {name}{kind}\n\n{_wrapped(describe(name, is_text=bool(kind)))}" for name, kind in named
     )
 
 
