@@ -24,9 +24,9 @@ class Cluster:
     the effective ratio is therefore above `mask_ratio`. At least one patch stays visible.
 
     Deviations: the threshold is a setting and not adapted while training runs, so that no picture
-    depends on another; `pgsbench masks diagnose DATA --find-threshold RATIO` finds the one for a wanted
-    effective ratio. Above the default lies one half of the patches of photographs, which `mask_ratio` then
-    raises to more; the published code has 0.68.
+    depends on another; `pgsbench masks diagnose` tells the effective ratio that it gives. Above the default
+    lies one half of the patches of photographs, which `mask_ratio` then raises to more; the published code
+    has 0.68.
 
     Args:
         mask_ratio: Least share of the patches that is dropped.
