@@ -66,8 +66,7 @@ def doctor(
     gpu: Annotated[bool, option(_GPU, "--gpu")] = False, output: opt.Output = Path(), json: opt.Json = False
 ) -> None:
     """Look for what will go wrong on this machine, and say what to do; exits with 1 where something will."""
-    from pgsbench.doctor import checks, checks_table, gpu_checks
-    from pgsbench.doctor.machine import PROBLEM
+    from pgsbench.doctor import PROBLEM, checks, checks_table, gpu_checks
 
     found = list(gpu_checks(output) if gpu else checks(output))
     terminal.show(checks_table(found), json=json)
