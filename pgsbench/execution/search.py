@@ -17,11 +17,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from pgsbench.config.search import SearchConfig
 from pgsbench.errors import UserError
-from pgsbench.execution.adviser import MAX_DRAWS, Adviser, KnownPoint, distribution
+from pgsbench.execution.adviser import MAX_DRAWS, Adviser, KnownPoint, ScoredPoint, distribution, importances
 from pgsbench.execution.driver import Watcher, enter, work_off
 from pgsbench.execution.engine import Engine
 from pgsbench.execution.folder import StudyFolder
-from pgsbench.execution.importance import ScoredPoint, importances
 from pgsbench.execution.pruning import probe_values
 from pgsbench.execution.trials import Trials
 from pgsbench.hashing import digest

@@ -14,11 +14,10 @@ from pgsbench.config.schema import RunConfig
 from pgsbench.data.shards import num_readers, told_of_reading
 from pgsbench.devices import usable_cores
 from pgsbench.errors import ConfigError
+from pgsbench.execution.engine import plan_slots
 from pgsbench.execution.estimate import Estimator, cost_of
-from pgsbench.execution.kept_times import KeptTimes
+from pgsbench.execution.kept_times import KeptTimes, PastRuns
 from pgsbench.execution.machines import ASSUMED_SHARE, Machine, machine_named
-from pgsbench.execution.past import PastRuns
-from pgsbench.execution.slots import plan_slots
 from pgsbench.models.pair_cost import pair_costs
 from pgsbench.models.step_memory import step_memory
 from pgsbench.records.run_spec import label_of

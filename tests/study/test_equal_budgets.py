@@ -9,9 +9,9 @@ from tinyworld import TinyWorld
 
 from pgsbench.config.schema import RunConfig
 from pgsbench.errors import ConfigError, StudyError, UserError
+from pgsbench.execution.engine import Slots
 from pgsbench.execution.estimate import Estimator
 from pgsbench.execution.kept_times import KeptTimes, Timed
-from pgsbench.execution.slots import Slots
 from pgsbench.models.pair_cost import pair_costs
 from pgsbench.records.json_files import read_record
 from pgsbench.records.run_spec import RunSpec
