@@ -3,14 +3,12 @@
 A picture is found by the content of its file, a text by its token ids, so nothing is ever out of date. Each
 model has a folder with files of some thousand embeddings. A file is written whole or not at all, and its name
 is the hash of what it holds: two processes that encode the same things write the same file, and a damaged
-file is recognised.
+file is recognised. Any folder may be deleted at any time.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -25,9 +23,6 @@ from pgsbench.disk.whole_files import atomic
 from pgsbench.errors import EvaluationError
 
 KEY_BYTES = 16
-
-#: Space for the embeddings of all models but the present one; the longest unused are deleted first.
-LIMIT_BYTES = 10 << 30
 
 
 def content_key(content: bytes) -> bytes:
@@ -45,17 +40,13 @@ class EmbeddingCache:
     Args:
         root: Folder of the embeddings of all models.
         model_key: Hash of all that the embeddings depend on besides the content; the folder's name.
-        limit_bytes: Space for the embeddings of all other models together.
     """
 
-    def __init__(self, root: Path, model_key: str, *, limit_bytes: int = LIMIT_BYTES) -> None:
+    def __init__(self, root: Path, model_key: str) -> None:
         self.folder = root / model_key
         self._keeps = True
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with suppress(OSError):  # another process has just made room, or another user's folder
-                os.utime(self.folder)  # the moment of its last use
-            _forget_others(self.folder, limit_bytes)
         except OSError as error:
             self._give_up(error)
 
@@ -86,7 +77,7 @@ class EmbeddingCache:
         path = self.folder / _file_name(kind, joined, embeddings)
         rows = torch.frombuffer(bytearray(joined), dtype=torch.uint8).view(-1, KEY_BYTES)
         try:
-            with atomic(path) as scratch:  # makes the folder, too: another process may have made room
+            with atomic(path) as scratch:
                 save_file({"keys": rows, "embeddings": embeddings}, scratch)
         except (OSError, SafetensorError) as error:
             self._give_up(error)
@@ -170,26 +161,3 @@ def _file_name(kind: str, keys: bytes, embeddings: Tensor) -> str:
     digest = hashlib.blake2b(keys, digest_size=KEY_BYTES)
     digest.update(embeddings.numpy().data)
     return f"{kind}-{digest.hexdigest()}.safetensors"
-
-
-def _forget_others(folder: Path, limit_bytes: int) -> None:
-    last_used = dict[Path, float]()
-    for path in folder.parent.iterdir():
-        with suppress(OSError):  # another process makes room, too
-            if path.is_dir() and path != folder:
-                last_used[path] = path.stat().st_mtime
-    others = sorted(last_used, key=lambda path: last_used[path])
-    sizes = [_size(path) for path in others]
-    for number, path in enumerate(others):
-        if sum(sizes[number:]) <= limit_bytes:
-            break
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def _size(folder: Path) -> int:
-    total = 0
-    with suppress(OSError):  # another process has just made room, or it is another user's
-        for path in folder.iterdir():
-            with suppress(OSError):  # another process has just given it its name
-                total += path.stat().st_size
-    return total

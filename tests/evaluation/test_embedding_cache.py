@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -33,11 +32,3 @@ def test_a_cache_that_cannot_be_made_is_said_and_done_without(
     warning = capsys.readouterr().err
     assert warning.startswith("warning: embeddings are not kept: [Errno 20] Not a directory")
     assert warning.count("\n") == 1
-
-
-def test_the_longest_unused_models_make_room(tmp_path: Path) -> None:
-    for age, name in enumerate(["new", "old", "older"]):
-        EmbeddingCache(tmp_path, name).add("image", [b"k" * 16], torch.ones(1, 250))
-        os.utime(tmp_path / name, (10_000 - age, 10_000 - age))
-    EmbeddingCache(tmp_path, "mine", limit_bytes=2500)
-    assert {path.name for path in tmp_path.iterdir()} == {"mine", "new", "old"}

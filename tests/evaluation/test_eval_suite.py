@@ -94,7 +94,7 @@ UNKNOWN = "does not measure this metric"
         ("protocol: compositional", "subset must name one"),
         ("protocol: compositional, subset: ../x", "tasks.0.subset: subset must be a plain name"),
         ("protocol: retrieval, recall_at: [0]", "recall_at must be a list"),
-        ("protocol: linear_probe, shots: 1.5", "0.shots: input should be a valid integer"),
+        ("protocol: linear_probe, seed: 1.5", "0.seed: input should be a valid integer"),
         ("protocol: no.py:Such", "no.py: the file of this protocol does not exist"),
         ("protocol: plain.py:Plain", "a protocol is a frozen dataclass with primary"),
         ("protocol: less.py:Less", "a protocol is a frozen dataclass with primary"),
