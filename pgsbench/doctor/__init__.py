@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from pgsbench.data import store
-from pgsbench.data.fetch import is_offline
+from pgsbench.data.public import is_offline
 from pgsbench.devices import devices_named, usable_cores
 from pgsbench.disk.whole_files import unwritable
 from pgsbench.errors import ConfigError, PluginError, without_password

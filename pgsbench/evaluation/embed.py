@@ -245,7 +245,7 @@ class Preprocess:
     """
 
     def __init__(self, preprocess_cfg: Mapping[str, Any]) -> None:
-        from pgsbench.models.transform import fitting  # open_clip: seconds, so not for reading suites
+        from pgsbench.models.openclip import fitting  # open_clip: seconds, so not for reading suites
 
         size = preprocess_cfg["size"]
         self.height, self.width = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))

@@ -14,8 +14,7 @@ from torch import Tensor
 from pgsbench.config.schema import DataConfig
 from pgsbench.data.damage import UnusableError
 from pgsbench.data.pairs import Pairs
-from pgsbench.data.shards import open_reader
-from pgsbench.data.source_names import resolve
+from pgsbench.data.shards import open_reader, resolve
 from pgsbench.data.transforms import Transform
 from pgsbench.errors import ConfigError, DataError
 from pgsbench.inspection.inspected import (

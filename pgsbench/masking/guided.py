@@ -23,7 +23,7 @@ class Attentive:
     layers l and heads h: ``s_j = mean_lh softmax_j(q_lh(class) . k_lh(j) / sqrt(d_h))``, d_h the width of
     a head. The ``floor(n (1 - mask_ratio))`` patches with the highest scores stay. After every step
     ``copy <- m copy + (1 - m) tower``; m rises from `ema_momentum` to 1 along half a cosine over the
-    training, as in the published code. The copy is no part of the strategy (`pgsbench.models.ema_tower`
+    training, as in the published code. The copy is no part of the strategy (`pgsbench.models.tower_parts`
     keeps it), but what it costs counts as time spent choosing the mask.
 
     Deviations: this is the mask alone. The paper's two masked views of a picture, its SimCLR and BYOL

@@ -21,10 +21,9 @@ from pgsbench.masking.coverage import averaged, coarse, object_shares, objects_k
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.selection_check import select_checked
 from pgsbench.masking.token_counts import TokenCount, whole
-from pgsbench.models.ema_tower import EmaTower
 from pgsbench.models.token_rows import TokenRows
 from pgsbench.models.tower_layout import TowerLayout, layout_of
-from pgsbench.models.tower_parts import DeviceClock, as_key_padding, embed, position_at, uncompiled
+from pgsbench.models.tower_parts import DeviceClock, EmaTower, as_key_padding, embed, position_at, uncompiled
 
 if TYPE_CHECKING:  # it imports this module
     from pgsbench.models.attached import Passes

@@ -7,11 +7,9 @@ a few steps on this machine; for a machine that is elsewhere from a table. Each 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from pgsbench.config.schema import RunConfig
-from pgsbench.data.shards import num_readers, told_of_reading
 from pgsbench.devices import usable_cores
 from pgsbench.errors import ConfigError
 from pgsbench.execution.engine import plan_slots
@@ -47,13 +45,7 @@ def plan(file: StudyFile, *, device: str = "auto", output: str | Path = ".") -> 
         memory = step_memory(config, device_type=place.device_type, num_devices=file.config.devices_per_run)
         label = what + label_of(point.arm, point.params)
         rows.append(PlannedLabel(label, count, config, cost_of(config), memory, seconds, source))
-    tables = plan_tables(file.config.name, rows, place)
-    paces = [row.cost.samples / row.seconds for row in rows if row.seconds]
-    data = file.config.data
-    readers = 0 if machine_named(device) else num_readers() if data.workers is None else data.workers
-    if paces and (told := told_of_reading(max(paces) / file.config.devices_per_run, data, readers)):
-        tables[0] = replace(tables[0], notes=[*tables[0].notes, told])
-    return tables
+    return plan_tables(file.config.name, rows, place)
 
 
 #: A configuration without its seed -> the same with its samples, seconds of a run, and whence they come.

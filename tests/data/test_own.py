@@ -25,7 +25,7 @@ from pyarrow import parquet
 from tinyworld import TinyWorld
 
 from pgsbench.config.schema import DataConfig
-from pgsbench.data import damage, own, shards, source_names, store
+from pgsbench.data import damage, own, shards, store
 from pgsbench.data.index import index_of
 from pgsbench.data.tar import read_tar, write_tar
 from pgsbench.errors import DataError
@@ -45,9 +45,9 @@ def own_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_patterns_name_shards(tiny: TinyWorld) -> None:
     folder, three = tiny.shards, [f"{tiny.shards}/0000{number}.tar" for number in range(3)]
     for train in (str(folder), f"{folder}/{{00000..00002}}.tar", f"{folder}/*.tar"):
-        assert source_names.resolve(train) == three
-    assert source_names.sources_of(f"{three[1]}::{three[0]}") == [[three[1]], [three[0]]]
-    assert source_names.expand("{a,b/{08..10}}.tar") == ["a.tar", "b/08.tar", "b/09.tar", "b/10.tar"]
+        assert shards.resolve(train) == three
+    assert shards.sources_of(f"{three[1]}::{three[0]}") == [[three[1]], [three[0]]]
+    assert shards.expand("{a,b/{08..10}}.tar") == ["a.tar", "b/08.tar", "b/09.tar", "b/10.tar"]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_patterns_name_shards(tiny: TinyWorld) -> None:
 )
 def test_what_names_no_shards_is_refused(tiny: TinyWorld, train: str, said: str) -> None:
     with pytest.raises(DataError, match=said):
-        source_names.resolve(train.replace("{folder}", str(tiny.shards)))
+        shards.resolve(train.replace("{folder}", str(tiny.shards)))
 
 
 # ------------------------------------------------------------------------------------------- one's own
@@ -86,7 +86,7 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def captions_of(name: str) -> list[list[str]]:
-    samples = (parts for shard in source_names.resolve(name) for _, parts in read_tar(Path(shard)))
+    samples = (parts for shard in shards.resolve(name) for _, parts in read_tar(Path(shard)))
     return [(parts.get("txt") or parts["captions.txt"]).decode().split("\n") for parts in samples]
 
 
@@ -103,11 +103,11 @@ def test_a_folder_of_pictures_and_texts(
         with pytest.raises(DataError, match="taken or cannot be one"):
             own.make(name, source=pictures)
     with pytest.raises(DataError, match="did you mean 'mine'"):
-        source_names.resolve("mina")
+        shards.resolve("mina")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
     with pytest.raises(DataError, match=f"name the folder {tmp_path / 'mine'}, or rename"):
-        source_names.resolve("mine")
+        shards.resolve("mine")
 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv", "parquet"])
@@ -127,7 +127,7 @@ def test_a_table_of_paths_and_captions(pictures: Path, kind: str, monkeypatch: p
     assert made.num_pairs == 3
     assert made.faults == {own._MISSING: 1, damage.NO_CAPTION: 1}
     assert captions_of("mine") == [["one, first", "one, again"], ["two"], ["four"]]
-    assert len(source_names.resolve("mine")) == 3
+    assert len(shards.resolve("mine")) == 3
 
 
 def test_what_is_no_table_of_pictures_is_told(tmp_path: Path) -> None:
