@@ -17,8 +17,7 @@ from pgsbench.errors import StudyError
 from pgsbench.inspection.diagnosis import Numbers, diagnose, diagnosis_table
 from pgsbench.inspection.inspected import draw, draw_stages, first_view, usable
 from pgsbench.masking.base import PatchView, Strategy
-from pgsbench.masking.cluster import Cluster
-from pgsbench.masking.guided import Oracle
+from pgsbench.masking.guided import Cluster, Oracle
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.random import Flip, NoMask, Random
 from pgsbench.models.clip import Clip, build

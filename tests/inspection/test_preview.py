@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 
 from pgsbench.inspection.inspected import named_strategies
 from pgsbench.inspection.preview import Pictures, preview
-from pgsbench.masking.cluster import Cluster
+from pgsbench.masking.guided import Cluster
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.pgs_mixed import PgsMixed
 from pgsbench.masking.random import Random

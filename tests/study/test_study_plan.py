@@ -9,11 +9,10 @@ import pytest
 from tinyworld import TinyWorld
 
 from pgsbench.execution.estimate import Estimator
-from pgsbench.execution.machines import ASSUMED_SHARE, machine_named
 from pgsbench.records.run_records import Summary
 from pgsbench.records.study_record import StudyRecord, StudyRun
 from pgsbench.reporting.render import Table
-from pgsbench.session.planning import _place, plan
+from pgsbench.session.planning import ASSUMED_SHARE, _place, machine_named, plan
 from pgsbench.study.budget import PairSeconds
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
