@@ -129,6 +129,13 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
     assert "did you mean 'retrieval'" in str(error.value)
 
 
+SUGAR_CREPE = (
+    *(("add", what) for what in ("att", "obj")),
+    *(("replace", what) for what in ("att", "obj", "rel")),
+    *(("swap", what) for what in ("att", "obj")),
+)
+
+
 @pytest.mark.parametrize(
     ("name", "tasks", "kind"),
     [
@@ -136,6 +143,7 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
         ("cifar10", ["vtab/cifar10"], ZeroShot),
         ("retrieval", ["mscoco_captions", "flickr8k", "flickr30k"], Retrieval),
         ("sugar_crepe/swap_att", ["sugar_crepe/swap_att"], Compositional),
+        ("sugar_crepe", [f"sugar_crepe/{way}_{what}" for way, what in SUGAR_CREPE], Compositional),
         ("winoground", ["winoground"], Winoground),
         ("voc2007_multilabel", ["voc2007_multilabel"], MultiLabel),
     ],
