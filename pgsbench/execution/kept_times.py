@@ -1,4 +1,4 @@
-"""What runs take: what steps took on a machine, timed once for a study, and what its runs took so far.
+"""What steps take on a machine, timed once for a study and kept with it.
 
 A budget in seconds becomes steps before a run has its identity. So what was measured must not change: whoever
 asks again, on this machine or another one, reads it from the study's folder, and gets the same runs.
@@ -24,10 +24,7 @@ from pgsbench.masking import STRATEGIES
 from pgsbench.masking.text import TEXT_STRATEGIES
 from pgsbench.records import files
 from pgsbench.records.json_files import read_record, write_record
-from pgsbench.records.run_records import Summary
-from pgsbench.records.study_record import StudyRecord
 from pgsbench.study.budget import PairSeconds
-from pgsbench.tracking.rundir import RunDir
 
 #: Timed steps of each kind; the fastest counts.
 STEPS = 8
@@ -114,55 +111,3 @@ def _settings(config: RunConfig) -> dict[str, Any]:
         **{name: getattr(training, name) for name in ("batch_size", "micro_batch_size", "precision")},
         **{name: getattr(training, name) for name in ("compile", "loss", "grad_clip_norm")},
     }
-
-
-@dataclass(frozen=True)
-class Past:
-    """What runs of one kind took.
-
-    Attributes:
-        count: How many there are.
-        pair: Seconds of a pair in training, mean over the whole run.
-        evaluation: Seconds of an evaluation; None where there was none.
-    """
-
-    count: int
-    pair: PairSeconds
-    evaluation: float | None
-
-
-class PastRuns:
-    """The complete trainings that a study's record names.
-
-    Args:
-        runs_root: The folder of all studies.
-        study: Its name.
-        device_type: Only runs that were trained on such devices, ``cpu`` or ``cuda``.
-        threads: Likewise, on a CPU with so many threads.
-    """
-
-    def __init__(self, runs_root: Path, study: str, *, device_type: str, threads: int) -> None:
-        self._found: list[tuple[dict[str, Any], Summary]] = []
-        folder = runs_root / study
-        known = StudyRecord.read(folder).runs if (folder / files.STUDY).is_file() else ()
-        for planned in known:
-            numerics, summary = planned.spec.numerics, RunDir(runs_root / planned.directory).summary
-            is_alike = numerics.device == device_type and numerics.threads in (threads, 0)
-            if summary is not None and is_alike:
-                self._found.append((_kind(planned.spec.config), summary))
-
-    def of(self, config: RunConfig) -> Past | None:
-        """Return what runs took that differ in nothing but seed and length; None: there are none."""
-        kind = _kind(config)
-        found = [summary for other, summary in self._found if other == kind]
-        if not found:
-            return None
-        pair = sum(one.train_seconds / one.samples for one in found) / len(found)
-        evaluations = [one.eval_seconds for one in found if one.eval_seconds is not None]
-        mean = sum(evaluations) / len(evaluations) if evaluations else None
-        return Past(len(found), PairSeconds(pair, pair), mean)
-
-
-def _kind(config: RunConfig) -> dict[str, Any]:
-    kind = config.model_dump(mode="json", exclude={"seed", "budget"})
-    return {**kind, "training": {**kind["training"], "samples": None}}

@@ -1,7 +1,6 @@
 """What a study will cost, before anything of it runs: steps, tokens, operations, memory, time.
 
-No data is needed. Times come from past runs of the study, else from
-a few steps on this machine; for a machine that is elsewhere from a table. Each row says from which.
+No data is needed. Times come from a few steps on this machine; for a machine that is elsewhere from a table. Each row says from which.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from pgsbench.devices import usable_cores
 from pgsbench.errors import ConfigError, nearest
 from pgsbench.execution.engine import plan_slots
 from pgsbench.execution.estimate import Estimator, cost_of
-from pgsbench.execution.kept_times import KeptTimes, PastRuns
+from pgsbench.execution.kept_times import KeptTimes
 from pgsbench.models.pair_cost import pair_costs
 from pgsbench.models.step_memory import step_memory
 from pgsbench.records.run_spec import label_of
@@ -60,17 +59,12 @@ def _place(file: StudyFile, device: str, runs_root: Path) -> tuple[Place, _Durat
         return _elsewhere(machine, together)
     slots = plan_slots(device=device, devices_per_run=together)
     folder = runs_root / name
-    past = PastRuns(runs_root, name, device_type=slots.device_type, threads=slots.threads)
     kept = KeptTimes(folder, slots)
     estimator = Estimator(slots.first_device, threads=slots.threads)
     sharing = min(together, usable_cores() // slots.threads) if slots.device_type == "cpu" else together
 
     def duration(config: RunConfig) -> tuple[RunConfig, float | None, str]:
         config = spend(config, kept)
-        samples, found = config.training.steps * config.training.batch_size, past.of(config)
-        if found:
-            seconds = samples * found.pair.masked + (found.evaluation or 0.0)
-            return config, seconds, f"past runs: {found.count}"
         is_kept = config.budget is not None and config.budget.equal == "seconds"
         timed = (kept if is_kept else estimator.seconds)(config)
         return config, (cost_of(config, timed).train_seconds or 0.0) / max(1, sharing), "steps timed"
