@@ -37,10 +37,9 @@ from pgsbench.models.masked_tower import Masking, attach
 from pgsbench.models.start import build_for
 from pgsbench.models.text_masking import TextMasking, word_counts
 from pgsbench.records import files
-from pgsbench.records.run_records import Summary
+from pgsbench.records.run_records import Summary, environment_of
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.study.plan import as_now
-from pgsbench.tracking.environment import environment_of
 from pgsbench.tracking.rundir import RunDir, find_or_make
 from pgsbench.tracking.states import saying_why
 from pgsbench.training import state

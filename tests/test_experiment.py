@@ -19,13 +19,12 @@ from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.experiment import is_complete, run_once
 from pgsbench.models.architectures import CONFIG_FOLDER
-from pgsbench.records.run_records import Summary
+from pgsbench.records.run_records import Summary, git_commit
 from pgsbench.records.study_record import StudyRun
 from pgsbench.reporting.study_frames import PlannedRun, read_run
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
 from pgsbench.study.study_file import StudyFile
-from pgsbench.tracking.environment import git_commit
 from pgsbench.tracking.mlflow_text import run_metrics
 from pgsbench.tracking.rundir import RunDir
 

@@ -92,9 +92,7 @@ def test_a_kept_checkpoint_is_evaluated_exported_and_gone_on_from(
 ) -> None:
     output = kept_run.path.parents[2]
     kept = kept_folder(kept_run.path, "step-6")
-    found = evaluate_checkpoint(
-        f"{kept_run.path}@0.6", suite_of(kept_run.spec), to=tmp_path / "s", cache=False
-    )
+    found = evaluate_checkpoint(f"{kept_run.path}@0.6", suite_of(kept_run.spec), to=tmp_path / "s")
     assert found.scores.checkpoint_sha256 == weights_hash(kept)
     typer = CliRunner()
     exported = [

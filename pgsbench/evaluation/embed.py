@@ -22,7 +22,7 @@ from pgsbench.data.tar import EncodedImage
 from pgsbench.data.transforms import normalise
 from pgsbench.devices import usable_cores, use
 from pgsbench.errors import DataError
-from pgsbench.evaluation.cache import ROWS_A_FILE, EmbeddingCache, Table, content_key
+from pgsbench.evaluation.table import Table, content_key
 
 if TYPE_CHECKING:  # importing open_clip takes seconds, and reading a suite does not need it
     from pgsbench.models.clip import Clip
@@ -37,6 +37,9 @@ TIE_BELOW = 2.0**-23
 
 #: Largest batch on a CPU: activations that leave its caches cost a third of the speed.
 CPU_BATCH_SIZE = 32
+
+#: Texts that are sorted by their length together.
+TEXTS_AT_ONCE = 1 << 12
 
 #: Most threads that decode pictures for a GPU.
 MAX_DECODERS = 16
@@ -64,7 +67,6 @@ class Encoder:
         device: Where the model lives.
         batch_size: Pictures or texts encoded at a time; on a CPU at most `CPU_BATCH_SIZE`.
         autocast: Precision to autocast to; None (float32 all through) agrees with published numbers.
-        cache: What this model has encoded before; None: nothing is kept.
     """
 
     def __init__(
@@ -74,7 +76,6 @@ class Encoder:
         device: torch.device | str = "cpu",
         batch_size: int = 256,
         autocast: torch.dtype | None = None,
-        cache: EmbeddingCache | None = None,
     ) -> None:
         from pgsbench.models.short_texts import ShortTexts
 
@@ -85,7 +86,7 @@ class Encoder:
             self.batch_size = min(batch_size, CPU_BATCH_SIZE)
             keep_freed_memory()
         self.preprocess, self.autocast = Preprocess(clip.preprocess_cfg), autocast
-        self._images, self._texts = Table("image", cache), Table("text", cache)
+        self._images, self._texts = Table("image"), Table("text")
         self._row_of_text: dict[str, int] = {}
         self.watch: Watch = lambda kind, done, total: None  #: Called between batches; may raise to stop.
         self._kind, self._done = "", 0  # what the present call has done
@@ -94,13 +95,13 @@ class Encoder:
 
     @property
     def num_images(self) -> int:
-        """Distinct pictures asked for so far, encoded or found in the cache."""
-        return self._images.num_used
+        """Distinct pictures asked for so far."""
+        return len(self._images)
 
     @property
     def num_texts(self) -> int:
-        """Distinct texts asked for so far, encoded or found in the cache."""
-        return self._texts.num_used
+        """Distinct texts asked for so far."""
+        return len(self._texts)
 
     def first(self, items: Iterable[Item]) -> Iterable[Item]:
         """Return the test items to measure: all, or the first ones where a task has a limit."""
@@ -126,7 +127,6 @@ class Encoder:
         with evaluation_mode(self.model):
             for pixels in _prepared(batches, self.preprocess, num_threads=num_threads):
                 self._images.append(self._encode(self.model.encode_image, pixels))
-        self._images.flush()
         return self._images.take(rows)
 
     def texts(self, texts: Sequence[str]) -> Tensor:
@@ -145,9 +145,10 @@ class Encoder:
                 new_ids += [ids] if is_new else []
         self._kind, self._done, self._total = "texts", 0, len(new_ids)
         with evaluation_mode(self.model):
-            for start in range(0, len(new_ids), ROWS_A_FILE):
-                self._texts.append(self._encode_by_length(torch.stack(new_ids[start : start + ROWS_A_FILE])))
-        self._texts.flush()
+            for start in range(0, len(new_ids), TEXTS_AT_ONCE):
+                self._texts.append(
+                    self._encode_by_length(torch.stack(new_ids[start : start + TEXTS_AT_ONCE]))
+                )
         return self._texts.take([self._row_of_text[text] for text in texts])
 
     def _new_batches(self, pictures: Iterable[NamedImage], rows: list[int]) -> Iterator[list[NamedImage]]:
@@ -244,7 +245,7 @@ class Preprocess:
     """
 
     def __init__(self, preprocess_cfg: Mapping[str, Any]) -> None:
-        from pgsbench.models.transform import fitting  # open_clip: seconds, so not for reading suites
+        from pgsbench.models.openclip import fitting  # open_clip: seconds, so not for reading suites
 
         size = preprocess_cfg["size"]
         self.height, self.width = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))

@@ -1,4 +1,4 @@
-"""Which point to try next: Optuna's samplers, asked in memory about the points that are known.
+"""Which point to try next, and which parameters matter: Optuna, asked in memory about what is known.
 
 The study's record and its run directories say what is known, so every process that asks knows the same, and
 no storage has to be there. A point that is worked on counts as one that runs.
@@ -6,22 +6,27 @@ no storage has to be there. A point that is worked on counts as one that runs.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
+from pgsbench.records.study_record import Importances
 from pgsbench.study.domains import Choices, Domain
 
 #: A search ends after this number of draws in a row without a new point.
 MAX_DRAWS = 50
 #: Points that TPE draws at random before it has an opinion.
 STARTUP = 5
+#: Fewer points than this say nothing of what matters.
+MIN_TRIALS = 10
 
 
 @dataclass(frozen=True)
@@ -174,3 +179,51 @@ def suggest(trial: Trial, name: str, one: BaseDistribution) -> Any:
 
 def _some_value(one: BaseDistribution) -> Any:
     return one.choices[0] if isinstance(one, CategoricalDistribution) else one.low
+
+
+@dataclass(frozen=True)
+class ScoredPoint:
+    """A point of a search with the score of each of its seeds.
+
+    Attributes:
+        params: Parameter -> value; the arm is one of them where several are searched.
+        values: One score a seed.
+    """
+
+    params: Mapping[str, Any]
+    values: Sequence[float]
+
+
+def importances(
+    points: Sequence[ScoredPoint], distributions: Mapping[str, BaseDistribution]
+) -> Importances | None:
+    """Return how much of the variance each parameter explains, or None where that cannot be told.
+
+    By fANOVA (Hutter et al., ICML 2014), from `MIN_TRIALS` points on. On a grid the report splits up the
+    variance exactly (`pgsbench.reporting.effects`).
+    """
+    values = {float(value) for point in points for value in point.values}
+    if len(points) < MIN_TRIALS or len(values) < 2 or not all(map(math.isfinite, values)):
+        return None
+    shares = _fanova(points, distributions)
+    num_seeds = min(len(point.values) for point in points)
+    return Importances(len(points), num_seeds, shares) if shares else None
+
+
+def _fanova(points: Sequence[ScoredPoint], distributions: Mapping[str, BaseDistribution]) -> dict[str, float]:
+    study = optuna.create_study()
+    for point in points:
+        study.add_trial(
+            optuna.trial.create_trial(
+                params=dict(point.params),
+                distributions={name: distributions[name] for name in point.params},
+                value=float(np.mean(point.values)),
+            )
+        )
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+        except (ValueError, RuntimeError):  # a parameter without variance
+            return {}

@@ -2,8 +2,7 @@
 
 The study's record and its run directories are the truth: they say which points a search has and which of
 them are complete. Where a place is free and no run is left, a new point is drawn. Optuna advises
-(`pgsbench.execution.adviser`), and a file shows its dashboard what was found (`pgsbench.execution.trials`). A
-grid is our own list of points.
+(`pgsbench.execution.adviser`). A grid is our own list of points.
 """
 
 from __future__ import annotations
@@ -17,16 +16,12 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from pgsbench.config.search import SearchConfig
 from pgsbench.errors import UserError
-from pgsbench.execution.adviser import MAX_DRAWS, Adviser, KnownPoint, distribution
+from pgsbench.execution.adviser import MAX_DRAWS, Adviser, KnownPoint, ScoredPoint, distribution, importances
 from pgsbench.execution.driver import Watcher, enter, work_off
 from pgsbench.execution.engine import Engine
 from pgsbench.execution.folder import StudyFolder
-from pgsbench.execution.importance import ScoredPoint, importances
 from pgsbench.execution.pruning import probe_values
-from pgsbench.execution.trials import Trials
-from pgsbench.hashing import digest
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.records.scores import Scores
 from pgsbench.records.study_record import Importances
 from pgsbench.study.objective import cost_of, objectives_of
 from pgsbench.study.plan import Point, first_points, grid_points
@@ -110,10 +105,6 @@ class _Book:
         self._notes: set[str] = set()
         directions = [one.direction for one in self._objectives]
         self._distributions = self._all_distributions()
-        metrics = [one.name for one in self._objectives]
-        self._trials = Trials(
-            folder.path, self._name(), self._distributions, metrics, directions, watcher.on_note
-        )
         self._adviser = Adviser(
             config.sampler,
             self._distributions,
@@ -207,12 +198,9 @@ class _Book:
 
     def close(self, spec: RunSpec, error: Exception | None) -> None:
         """Take note that a run has ended."""
-        for label, entry in self._entries.items():
-            if spec.id in {own.id for own in entry.specs}:
-                if error is None:
-                    self._look(entry)
-                else:
-                    self._trials.fail(label, entry.known, str(error))
+        for entry in self._entries.values():
+            if error is None and spec.id in {own.id for own in entry.specs}:
+                self._look(entry)
 
     def importances(self) -> Importances | None:
         """Return the share of the variance that each parameter explains; None on a grid."""
@@ -229,12 +217,11 @@ class _Book:
 
     def _look(self, entry: _Entry) -> None:
         """Tell what a point has given, where all of its runs are complete, or that it was pruned."""
-        label, runs = entry.specs[0].label, [self._folder.directory(spec) for spec in entry.specs]
+        runs = [self._folder.directory(spec) for spec in entry.specs]
         probed = self._probed(entry.specs, runs)
         if not all(self._folder.is_complete(spec) for spec in entry.specs):
-            if label in self._folder.pruned():
+            if entry.specs[0].label in self._folder.pruned():
                 entry.known = KnownPoint(entry.params, intermediate=probed, is_pruned=True)
-                self._trials.add(label, entry.known)
             return
         found = [
             (self._folder.scores(spec), run.summary, spec.numerics.device)
@@ -248,7 +235,6 @@ class _Book:
             for name, limit in self._config.at_most.items()
         }
         entry.known = KnownPoint(entry.params, values, excess, probed)
-        self._trials.add(label, entry.known, _about(runs, [scores for scores, *_ in found]))
 
     def _probed(self, specs: Sequence[RunSpec], runs: Sequence[RunDir]) -> dict[int, float]:
         """Return percent of the training -> mean of what was measured there; none for two objectives."""
@@ -261,15 +247,6 @@ class _Book:
         return {percent: statistics.fmean(values) for percent, values in found.items()}
 
     # --------------------------------------------------------------------------------------------- inside
-
-    def _name(self) -> str:
-        """Return a name that no other search has: another space, base, seed or suite is another search."""
-        folder = self._folder
-        specs = folder.planner.specs(self._arms)
-        ids = [spec.id for spec in specs]
-        suites = list(dict.fromkeys(folder.suite_fingerprint(spec) for spec in specs))
-        space = self._config.model_dump(mode="json", exclude={"trials", "pruner"})
-        return f"{folder.study.config.name}-{digest([space, ids, suites])[:8]}"
 
     def _params_of(self, point: Point) -> dict[str, Any]:
         return {**({ARM: point.arm} if len(self._arms) > 1 else {}), **point.params}
@@ -285,12 +262,3 @@ class _Book:
         for path, domain in self._domains.items():
             found[path] = CategoricalDistribution(domain.grid()) if is_grid else distribution(domain)
         return found
-
-
-def _about(runs: Sequence[RunDir], scores: Sequence[Scores | None]) -> dict[str, Any]:
-    """Return what Optuna's dashboard shows beside the values of a point: its runs and its scores by group."""
-    found = [one.groups for one in scores if one is not None]
-    groups = found[0] if found else {}
-    means = {name: round(statistics.fmean(one[name].value for one in found), 6) for name in groups}
-    folders = (f"{run.path.parent.name}/{run.path.name}" for run in runs)
-    return {"runs": ", ".join(folders), **means}

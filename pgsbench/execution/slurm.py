@@ -21,8 +21,7 @@ from typing import Any
 from pgsbench.config.schema import StudyConfig
 from pgsbench.config.yaml_text import parse_yaml, read_text
 from pgsbench.errors import ConfigError, RunError, StudyError, nearest
-from pgsbench.execution.engine import Engine
-from pgsbench.execution.slots import Slots
+from pgsbench.execution.engine import Engine, Slots
 from pgsbench.execution.slurm_job import RunJob
 from pgsbench.records import files
 from pgsbench.records.run_records import Failure, Job

@@ -318,7 +318,6 @@ def _cost_table(study: str, rows: Sequence[PlannedLabel], place: Place) -> Table
 
 def _sources(rows: Sequence[PlannedLabel]) -> list[str]:
     said = {
-        "past": "past runs: mean of this study's complete trainings and evaluations on such a device.",
         "steps": "steps timed: a few steps on made-up pictures, for free cores; reading data and "
         "evaluation are not in it.",
         "assumed": "assumed: FLOP by peak and share above, with the forward passes that micro-batches and "

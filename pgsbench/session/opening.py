@@ -8,7 +8,7 @@ from typing import Any
 
 from pgsbench.disk.whole_files import unwritable
 from pgsbench.errors import ConfigError
-from pgsbench.execution.engines import engine_named
+from pgsbench.execution.engine import engine_named
 from pgsbench.session.study import Study
 from pgsbench.study.open import open_by_name
 from pgsbench.study.study_file import StudyFile

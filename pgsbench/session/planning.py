@@ -1,24 +1,21 @@
 """What a study will cost, before anything of it runs: steps, tokens, operations, memory, time.
 
-No data is needed. Times come from past runs of the study, else from
-a few steps on this machine; for a machine that is elsewhere from a table. Each row says from which.
+No data is needed. Times come from a few steps on this machine; for a machine that is elsewhere from a table. Each row says from which.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from pgsbench.config.schema import RunConfig
-from pgsbench.data.shards import num_readers, told_of_reading
 from pgsbench.devices import usable_cores
-from pgsbench.errors import ConfigError
+from pgsbench.errors import ConfigError, nearest
+from pgsbench.execution.engine import plan_slots
 from pgsbench.execution.estimate import Estimator, cost_of
 from pgsbench.execution.kept_times import KeptTimes
-from pgsbench.execution.machines import ASSUMED_SHARE, Machine, machine_named
-from pgsbench.execution.past import PastRuns
-from pgsbench.execution.slots import plan_slots
 from pgsbench.models.pair_cost import pair_costs
 from pgsbench.models.step_memory import step_memory
 from pgsbench.records.run_spec import label_of
@@ -48,13 +45,7 @@ def plan(file: StudyFile, *, device: str = "auto", output: str | Path = ".") -> 
         memory = step_memory(config, device_type=place.device_type, num_devices=file.config.devices_per_run)
         label = what + label_of(point.arm, point.params)
         rows.append(PlannedLabel(label, count, config, cost_of(config), memory, seconds, source))
-    tables = plan_tables(file.config.name, rows, place)
-    paces = [row.cost.samples / row.seconds for row in rows if row.seconds]
-    data = file.config.data
-    readers = 0 if machine_named(device) else num_readers() if data.workers is None else data.workers
-    if paces and (told := told_of_reading(max(paces) / file.config.devices_per_run, data, readers)):
-        tables[0] = replace(tables[0], notes=[*tables[0].notes, told])
-    return tables
+    return plan_tables(file.config.name, rows, place)
 
 
 #: A configuration without its seed -> the same with its samples, seconds of a run, and whence they come.
@@ -68,17 +59,12 @@ def _place(file: StudyFile, device: str, runs_root: Path) -> tuple[Place, _Durat
         return _elsewhere(machine, together)
     slots = plan_slots(device=device, devices_per_run=together)
     folder = runs_root / name
-    past = PastRuns(runs_root, name, device_type=slots.device_type, threads=slots.threads)
     kept = KeptTimes(folder, slots)
     estimator = Estimator(slots.first_device, threads=slots.threads)
     sharing = min(together, usable_cores() // slots.threads) if slots.device_type == "cpu" else together
 
     def duration(config: RunConfig) -> tuple[RunConfig, float | None, str]:
         config = spend(config, kept)
-        samples, found = config.training.steps * config.training.batch_size, past.of(config)
-        if found:
-            seconds = samples * found.pair.masked + (found.evaluation or 0.0)
-            return config, seconds, f"past runs: {found.count}"
         is_kept = config.budget is not None and config.budget.equal == "seconds"
         timed = (kept if is_kept else estimator.seconds)(config)
         return config, (cost_of(config, timed).train_seconds or 0.0) / max(1, sharing), "steps timed"
@@ -145,3 +131,79 @@ def _points(file: StudyFile) -> Iterator[tuple[str, StudyFile, Point, int]]:
         yield from (("", file, point, each) for point in standing.values())
         return
     yield from (("", file, point, seeds) for point in points)
+
+
+# --------------------------------------------------------------------------- devices that are elsewhere
+
+#: Share of a device's peak that a training is taken to reach. An assumption: nothing was measured on a GPU.
+#: Small models reach far less.
+ASSUMED_SHARE = 0.3
+
+
+#: More are not planned for: they are a slip of the hand.
+MOST_DEVICES = 100_000
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device by its data sheet.
+
+    Attributes:
+        half: Peak of dense matrix products in bf16, in 10^12 operations a second.
+        single: The same in fp32, without TF32.
+        memory_gb: Its memory in 10^9 bytes.
+    """
+
+    half: float
+    single: float
+    memory_gb: float
+
+
+#: NVIDIA's data sheets; of those with several forms the one for servers (SXM).
+DEVICES = {
+    "A100": Device(312, 19.5, 80),
+    "H100": Device(989, 67, 80),
+    "H200": Device(989, 67, 141),
+    "L4": Device(121, 30.3, 24),
+    "L40S": Device(362, 91.6, 48),
+    "RTX4090": Device(165, 82.6, 24),
+}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Equal devices.
+
+    Attributes:
+        name: Of the device, as in `DEVICES`.
+        count: How many there are.
+    """
+
+    name: str
+    count: int
+
+    @property
+    def device(self) -> Device:
+        """One of them."""
+        return DEVICES[self.name]
+
+    def seconds(self, flops: float, *, precision: str, num_devices: int) -> float:
+        """Return how long operations take on some of the devices, at the assumed share of their peak."""
+        peak = self.device.single if precision == "fp32" else self.device.half
+        return flops / (num_devices * ASSUMED_SHARE * peak * 1e12)
+
+
+def machine_named(text: str) -> Machine | None:
+    """Return the machine that ``H100`` or ``H100x8`` names; None where it names none of the table.
+
+    Raises:
+        ConfigError: It is written like one, but no such device is known.
+    """
+    found = re.fullmatch(r"([A-Z][A-Za-z0-9]*?)(?:x(\d+))?", text)
+    if found is None:
+        return None
+    name, count = found[1], int((found[2] or "1")[:9])  # Python reads no number of thousands of digits
+    if name not in DEVICES or not 0 < count <= MOST_DEVICES:
+        way_out = f"{nearest(name, DEVICES)}; xN behind it: N of them, at most {MOST_DEVICES:,}"
+        raise ConfigError("the table has no such devices", where="--device", value=text, way_out=way_out)
+    return Machine(name, count)

@@ -11,9 +11,9 @@ import torch
 from pgsbench.devices import devices_named
 from pgsbench.disk.held import holder_of
 from pgsbench.errors import Interrupted, RunError
+from pgsbench.execution.engine import threads_of_environment
 from pgsbench.execution.run import Stop, be_rank, own_device
 from pgsbench.execution.run import run as work_on_run
-from pgsbench.execution.slots import threads_of_environment
 from pgsbench.execution.slurm import fail_vanished
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.reporting.run_list import study_folder

@@ -24,13 +24,12 @@ from pgsbench.config.schema import arm_name
 from pgsbench.errors import StudyError
 from pgsbench.evaluation.task_data import locate, make_builtin
 from pgsbench.execution.driver import Watcher, enter, work_off
-from pgsbench.execution.engine import Engine
+from pgsbench.execution.engine import Engine, Slots
 from pgsbench.execution.estimate import Estimator
 from pgsbench.execution.folder import StudyFolder, driving
 from pgsbench.execution.kept_times import KeptTimes
 from pgsbench.execution.search import search
 from pgsbench.execution.shown import Counts, shown
-from pgsbench.execution.slots import Slots
 from pgsbench.experiment import suite_of
 from pgsbench.progress import Bars
 from pgsbench.records import files

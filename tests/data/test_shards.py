@@ -167,15 +167,6 @@ def test_a_reader_process_has_the_tokens_of_the_model(tiny: TinyWorld) -> None:
     assert same(batch, same_batch)
 
 
-def test_what_binds_is_told_in_words() -> None:
-    shown, held = DataConfig(train="DATA"), DataConfig(train="scenes")
-    pace = 10 * shards.ASSUMED_PAIRS
-    assert "computation binds" in shards.told_of_reading(pace, shown, 10)
-    assert "reading binds: raise data.workers" in shards.told_of_reading(pace, shown, 9)
-    assert "10 readers, and cores for them" in shards.told_of_reading(pace, shown, 0)
-    assert not shards.told_of_reading(pace, held, 1)
-
-
 def test_what_gives_no_batch_is_refused(tiny: TinyWorld, tmp_path: Path) -> None:
     write_tar(tmp_path / "0.tar", [("a", {"png": png(picture(0)[0])})])
     with pytest.raises(DataError, match=r"no sample can be used.*'no caption': 1"):

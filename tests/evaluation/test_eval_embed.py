@@ -45,7 +45,7 @@ def test_texts_of_about_one_length_share_a_batch(tiny: Clip, monkeypatch: pytest
     hook = tiny.model.transformer.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[1]))
     try:
         found = Encoder(tiny, batch_size=4).texts(texts)
-        monkeypatch.setattr("pgsbench.evaluation.embed.ROWS_A_FILE", 3)
+        monkeypatch.setattr("pgsbench.evaluation.embed.TEXTS_AT_ONCE", 3)
         in_small_blocks = Encoder(tiny, batch_size=4).texts(texts)
     finally:
         hook.remove()

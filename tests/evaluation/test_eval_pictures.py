@@ -9,7 +9,7 @@ from evalsets import picture
 from pgsbench.data.tar import EncodedImage
 from pgsbench.errors import DataError
 from pgsbench.evaluation.embed import Preprocess, decode
-from pgsbench.models.transform import eval_transform
+from pgsbench.models.openclip import eval_transform
 
 SQUARE = {"size": 32, "mean": (0.48, 0.46, 0.41), "std": (0.27, 0.26, 0.28), "interpolation": "bicubic"}
 

@@ -94,7 +94,7 @@ UNKNOWN = "does not measure this metric"
         ("protocol: compositional", "subset must name one"),
         ("protocol: compositional, subset: ../x", "tasks.0.subset: subset must be a plain name"),
         ("protocol: retrieval, recall_at: [0]", "recall_at must be a list"),
-        ("protocol: linear_probe, shots: 1.5", "0.shots: input should be a valid integer"),
+        ("protocol: linear_probe, seed: 1.5", "0.seed: input should be a valid integer"),
         ("protocol: no.py:Such", "no.py: the file of this protocol does not exist"),
         ("protocol: plain.py:Plain", "a protocol is a frozen dataclass with primary"),
         ("protocol: less.py:Less", "a protocol is a frozen dataclass with primary"),
@@ -129,6 +129,13 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
     assert "did you mean 'retrieval'" in str(error.value)
 
 
+SUGAR_CREPE = (
+    *(("add", what) for what in ("att", "obj")),
+    *(("replace", what) for what in ("att", "obj", "rel")),
+    *(("swap", what) for what in ("att", "obj")),
+)
+
+
 @pytest.mark.parametrize(
     ("name", "tasks", "kind"),
     [
@@ -136,6 +143,7 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
         ("cifar10", ["vtab/cifar10"], ZeroShot),
         ("retrieval", ["mscoco_captions", "flickr8k", "flickr30k"], Retrieval),
         ("sugar_crepe/swap_att", ["sugar_crepe/swap_att"], Compositional),
+        ("sugar_crepe", [f"sugar_crepe/{way}_{what}" for way, what in SUGAR_CREPE], Compositional),
         ("winoground", ["winoground"], Winoground),
         ("voc2007_multilabel", ["voc2007_multilabel"], MultiLabel),
     ],

@@ -29,7 +29,7 @@ from pgsbench.evaluation.protocols.winoground import Winoground, read_examples
 from pgsbench.evaluation.protocols.zero_shot import ZeroShot, class_embeddings
 from pgsbench.evaluation.suite import Task
 from pgsbench.models.clip import Clip
-from pgsbench.models.transform import eval_transform
+from pgsbench.models.openclip import eval_transform
 
 # webdataset wants clip_benchmark to say what it does about shuffling.
 pytestmark = pytest.mark.filterwarnings("ignore:WebDataset:UserWarning")

@@ -219,7 +219,6 @@ def _join(process: BaseProcess, *, may_be_killed: bool = False) -> None:
 
 def check_made_up(study: Path, root: Path, name: str) -> None:
     """Check the invariants of a study with made-up trainings."""
-    import optuna
     from made_up import folder_of, ratio_of
 
     from pgsbench.tracking.rundir import RunDir
@@ -231,13 +230,6 @@ def check_made_up(study: Path, root: Path, name: str) -> None:
         scores = RunDir(root / run.directory).scores if folder.is_complete(run.spec) else None
         if scores is None or scores.groups["classification"].value != ratio_of(run.spec):
             raise BrokenError(f"{run.spec.name} is not complete, or has other scores")
-    storage = f"sqlite:///{root}/{name}/optuna.db"
-    with suppress(Exception):  # a file that was torn is no loss: it is a mirror
-        (found,) = optuna.get_all_study_names(storage)
-        trials = optuna.load_study(storage=storage, study_name=found).trials
-        labels = Counter(one.user_attrs["label"] for one in trials if one.state.name == "COMPLETE")
-        if set(labels.values()) != {1} or set(labels) != {run.spec.label for run in folder.runs.values()}:
-            print(f"  note: {name}: {storage} has {labels}")
     at_work: dict[str, str] = {}
     # A power cut takes the end of a line, and the next one is written behind it.
     for what, run_id, process in WORKED.findall((root / "worked").read_text()):

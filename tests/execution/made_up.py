@@ -13,9 +13,8 @@ from made_scores import scores_of
 
 from pgsbench.errors import UserError
 from pgsbench.execution import driver
-from pgsbench.execution.engine import Engine
+from pgsbench.execution.engine import Engine, Slots
 from pgsbench.execution.folder import StudyFolder
-from pgsbench.execution.slots import Slots
 from pgsbench.records.run_records import Summary
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.scores import GroupMean

@@ -11,7 +11,6 @@ from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-import optuna
 import pytest
 from made_up import MadeUpEngine, finish, folder_of, ratio_of
 from tinyworld import TinyWorld
@@ -89,12 +88,7 @@ def test_commands_of_one_study_wait_for_each_other_and_train_each_run_once(
     assert len(trained) == len(set(trained)) == 14
     folder = folder_of(tiny.study, tmp_path, RANDOM)
     assert all(folder.is_complete(run.spec) for run in folder.runs.values())
-    storage = f"sqlite:///{tmp_path}/tiny/optuna.db"
-    (name,) = optuna.get_all_study_names(storage)
-    trials = optuna.load_study(storage=storage, study_name=name).trials
-    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 7
-    assert len({trial.user_attrs["label"] for trial in trials}) == 7
-    assert all(trial.value == trial.params["strategy.mask_ratio"] for trial in trials)
+    assert len({run.spec.label for run in folder.runs.values()}) == 7
 
 
 def test_a_driver_that_is_killed_is_followed(tiny: TinyWorld, tmp_path: Path) -> None:

@@ -21,10 +21,10 @@ from tinyworld import HALF, TinyWorld
 
 from pgsbench.errors import ConfigError, Interrupted, RunError
 from pgsbench.execution.driver import Watcher, enter, work_off
+from pgsbench.execution.engine import Slots, plan_slots
 from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.local import LocalEngine, SlotExecutor
 from pgsbench.execution.run import Stop, run
-from pgsbench.execution.slots import Slots, plan_slots
 from pgsbench.experiment import run_once
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
@@ -139,10 +139,10 @@ def test_a_second_ctrl_c_ends_the_workers_at_once(tiny: TinyWorld, tmp_path: Pat
 
 
 def test_slots_are_grouped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pgsbench.execution.slots.usable_cores", lambda: 5)
+    monkeypatch.setattr("pgsbench.execution.engine.usable_cores", lambda: 5)
     assert plan_slots(device="cpu", threads=1, devices_per_run=2).devices == ("cpu,cpu", "cpu,cpu")
     gpus = [f"cuda:{number}" for number in range(5)]
-    monkeypatch.setattr("pgsbench.execution.slots.devices_named", lambda _: list(gpus))
+    monkeypatch.setattr("pgsbench.execution.engine.devices_named", lambda _: list(gpus))
     slots = plan_slots(device="cuda", threads=1, devices_per_run=2)
     assert slots.devices == ("cuda:0,cuda:1", "cuda:2,cuda:3")
     assert slots.device_type == "cuda"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from optuna.distributions import BaseDistribution, FloatDistribution
 
-from pgsbench.execution.importance import ScoredPoint, importances
+from pgsbench.execution.adviser import ScoredPoint, importances
 
 SPACE: dict[str, BaseDistribution] = {"a": FloatDistribution(0, 1), "b": FloatDistribution(0, 1)}
 

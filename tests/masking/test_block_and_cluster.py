@@ -10,7 +10,7 @@ from masking_twins import correlation, cut
 from torch import Tensor
 
 from pgsbench.masking.base import PatchView
-from pgsbench.masking.cluster import Cluster
+from pgsbench.masking.guided import Cluster
 from pgsbench.masking.random import Block
 from pgsbench.masking.testing import draws_for, make_view
 

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from pgsbench.errors import ConfigError
 from pgsbench.masking.base import Selection, Strategy
-from pgsbench.masking.cluster import Cluster
 from pgsbench.masking.configure import configure, fields_of
 from pgsbench.masking.coverage import appearance, averaged
 from pgsbench.masking.fewer_tokens import Resize, Tome, bipartite_merge
 from pgsbench.masking.grid import Grid
+from pgsbench.masking.guided import Cluster
 from pgsbench.masking.ops import patchify
 from pgsbench.masking.options import ManyViews, Merged
 from pgsbench.masking.pgs import Pgs

@@ -17,12 +17,12 @@ from pgsbench.masking.random import Random
 from pgsbench.masking.text.strategies import RandomTokens, WholeText
 from pgsbench.masking.token_counts import TokenCount, token_count
 from pgsbench.models.clip import build
-from pgsbench.models.ema_tower import EmaTower
 from pgsbench.models.masked_tower import attach
 from pgsbench.models.pair_cost import ModelCost, model_cost, sizes_of
 from pgsbench.models.start import lock
 from pgsbench.models.text_masking import TextMasking
 from pgsbench.models.tower_layout import layout_of
+from pgsbench.models.tower_parts import EmaTower
 
 
 @pytest.mark.parametrize(

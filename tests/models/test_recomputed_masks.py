@@ -43,18 +43,6 @@ def test_checkpointing_the_whole_tower_gives_the_gradient_of_one_mask(
     assert all(map(torch.equal, plain, again))
 
 
-def test_batches_of_an_evaluation_have_masks_of_their_own() -> None:
-    model: Any = tiny().eval()
-    images = torch.randn(3, 3, 32, 48, generator=torch.Generator().manual_seed(1))
-    masking = attach(model, Random(0.5))
-    with masking.at_eval(seed=0), torch.no_grad():
-        shown = []
-        for _ in range(2):
-            model.encode_image(images)
-            shown.append(masking.shown(3))
-    assert not torch.equal(*shown)
-
-
 @pytest.mark.parametrize("new", [Random(0.5), HideLast()], ids=["random", "hiding"])
 def test_detaching_a_replaced_handle_leaves_the_new_mask_alone(new: Strategy) -> None:
     model: Any = tiny().train()

@@ -9,9 +9,9 @@ from tinyworld import TinyWorld
 
 from pgsbench.config.schema import RunConfig
 from pgsbench.errors import ConfigError, StudyError, UserError
+from pgsbench.execution.engine import Slots
 from pgsbench.execution.estimate import Estimator
 from pgsbench.execution.kept_times import KeptTimes, Timed
-from pgsbench.execution.slots import Slots
 from pgsbench.models.pair_cost import pair_costs
 from pgsbench.records.json_files import read_record
 from pgsbench.records.run_spec import RunSpec
@@ -99,7 +99,7 @@ def test_seconds_are_timed_once_for_a_study(tiny: TinyWorld, tmp_path: Path, tim
     again = open_study(in_seconds(tiny, tmp_path), output=tmp_path, device="cpu").plan()
     assert [spec.id for spec in again] == [spec.id for spec in first]
     assert len(timed) == 4
-    kept = sorted((tmp_path / "runs/timed/times").iterdir())
+    kept = sorted((tmp_path / "runs/timed/times").glob("*.json"))
     assert len(kept) == 4
     known = read_record(kept[0], Timed, StudyError)
     assert known is not None

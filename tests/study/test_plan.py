@@ -14,8 +14,8 @@ from pgsbench.config.schema import RunConfig
 from pgsbench.devices import devices_named
 from pgsbench.errors import ConfigError, PluginError, StudyError
 from pgsbench.execution import estimate
+from pgsbench.execution.engine import plan_slots
 from pgsbench.execution.folder import StudyFolder
-from pgsbench.execution.slots import plan_slots
 from pgsbench.models.start import build_for
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import StudyRecord

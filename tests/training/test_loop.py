@@ -15,8 +15,7 @@ from pgsbench.config.training import TrainingConfig, UnmaskedTuning
 from pgsbench.data import shards
 from pgsbench.errors import Interrupted, RunError, RunHeldError
 from pgsbench.masking.base import Strategy
-from pgsbench.masking.cluster import Cluster
-from pgsbench.masking.guided import Attentive
+from pgsbench.masking.guided import Attentive, Cluster
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.random import NoMask, Random
 from pgsbench.masking.text.base import TextStrategy

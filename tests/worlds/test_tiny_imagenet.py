@@ -82,7 +82,7 @@ def pixels(data: bytes) -> np.ndarray:  # type: ignore[type-arg]
 def test_a_zip_its_folder_and_the_folder_above_give_the_same_bytes(
     archive: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pgsbench.data.fetch.download", lambda _, target: zipped(archive, target))
+    monkeypatch.setattr("pgsbench.data.public.download", lambda _, target: zipped(archive, target))
     for number, source in enumerate([zipped(archive, tmp_path / "a.zip"), archive.parent, None]):
         again = make(tmp_path / str(number), source)
         assert again.name == made.name
