@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from statistics import fmean
+from typing import Any, Literal
 
 from pgsbench.data import shards
 from pgsbench.data.samples import Tokenize
@@ -21,6 +22,7 @@ from pgsbench.experiment import is_trained
 from pgsbench.models.architectures import image_size_of
 from pgsbench.records.run_records import Failure
 from pgsbench.records.run_spec import RunSpec
+from pgsbench.study.objective import Objective
 
 #: Between two looks at the runs.
 POLL_SECONDS = 1.0
@@ -33,7 +35,8 @@ class Watcher:
     """What the one who started the work wants to be told; the default is told nothing.
 
     Attributes:
-        on_step: ``(run, steps done, steps in all)``, about once a second for each run under way.
+        on_step: ``(run, its last line of metrics)``, about once a second for each run under way.
+        on_score: The mean score of a run that ends, or of its last measurement on the way, as a share.
         on_done: A run is complete, and how it became so.
         on_overhead: A run that was trained here took so many seconds beside its steps and its evaluation.
         on_failed: A run ended with this error.
@@ -43,7 +46,8 @@ class Watcher:
         on_progress: What goes before the runs is so far done: a task, steps done, steps in all.
     """
 
-    on_step: Callable[[RunSpec, int, int], None] = lambda *_: None
+    on_step: Callable[[RunSpec, Mapping[str, Any]], None] = lambda *_: None
+    on_score: Callable[[RunSpec, float], None] = lambda *_: None
     on_done: Callable[[RunSpec, How], None] = lambda *_: None
     on_overhead: Callable[[float], None] = lambda _: None
     on_failed: Callable[[RunSpec, Exception], None] = lambda *_: None
@@ -68,6 +72,7 @@ def enter(folder: StudyFolder, specs: Sequence[RunSpec], watcher: Watcher) -> li
     missing, pruned = dict[str, RunSpec](), folder.pruned()
     for spec in specs:
         if folder.is_complete(spec):
+            _tell_score(folder, spec, watcher)
             watcher.on_done(spec, "reused")
         elif spec.label in pruned:
             watcher.on_pruned(spec, pruned[spec.label].why)
@@ -162,8 +167,10 @@ class _Driver:
             done = set()
             time.sleep(POLL_SECONDS)
         for spec, _ in self._under_way.values():
-            steps = spec.config.training.steps
-            self._watcher.on_step(spec, self._folder.directory(spec).last_step(), steps)
+            run = self._folder.directory(spec)
+            self._watcher.on_step(spec, run.last_line())
+            if spec.evaluation.during and (curve := run.curve()):
+                self._watcher.on_score(spec, fmean((curve[-1].groups or curve[-1].scores).values()))
         self._watcher.on_tick()
         for future in done:
             spec, how = self._under_way.pop(future)
@@ -187,6 +194,7 @@ class _Driver:
         """Tell whether a run is complete, pruned or failed, and if so, tell everybody."""
         folder, run = self._folder, self._folder.directory(spec)
         if folder.is_complete(spec):
+            _tell_score(folder, spec, self._watcher)
             self._watcher.on_done(spec, how)
             summary = run.summary if how == "trained" else None
             if summary is not None and summary.overhead_seconds is not None:
@@ -208,6 +216,12 @@ class _Driver:
         self.failed.append((spec, error))
         self._watcher.on_failed(spec, error)
         self._on_ended(spec, error)
+
+
+def _tell_score(folder: StudyFolder, spec: RunSpec, watcher: Watcher) -> None:
+    scores = folder.scores(spec)
+    if scores is not None and scores.groups:
+        watcher.on_score(spec, Objective().value(scores))
 
 
 class _StoppedError(RunError):

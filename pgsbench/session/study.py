@@ -12,10 +12,12 @@ Python's multiprocessing asks for.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +31,7 @@ from pgsbench.execution.estimate import Estimator
 from pgsbench.execution.folder import StudyFolder, driving
 from pgsbench.execution.kept_times import KeptTimes
 from pgsbench.execution.search import search
-from pgsbench.execution.shown import Counts, shown
+from pgsbench.execution.shown import Board, Counts, shown
 from pgsbench.experiment import suite_of
 from pgsbench.progress import Bars
 from pgsbench.records import files
@@ -243,8 +245,9 @@ class Study:
         self._decision = plan
         chosen, *others = self._compared(baselines, candidate)
         self.tune([chosen, *others])
-        self._work_off(self.plan([chosen, *others]))
-        return self._finish(candidate=arm_name(chosen), baselines=[arm_name(name) for name in others])
+        asked = {"candidate": arm_name(chosen), "baselines": [arm_name(name) for name in others]}
+        self._work_off(self.plan([chosen, *others]), **asked)
+        return self._finish(**asked)
 
     def sweep(self, trials: int | None = None) -> StudyResults:
         """Search the study's space, and train beside it the arms that are not searched.
@@ -255,8 +258,10 @@ class Study:
         Raises:
             StudyError: The study has nothing to search.
         """
-        references, _, _ = self.plan_sweep(trials)
-        self.failed = self.watched(lambda folder, watcher: search(folder, references, self.engine, watcher))
+        references, searched, _ = self.plan_sweep(trials)
+        self.failed = self.watched(
+            lambda folder, watcher: search(folder, references, self.engine, watcher), [*references, *searched]
+        )
         return self._finish()
 
     def plan_sweep(self, trials: int | None = None) -> tuple[list[RunSpec], list[RunSpec], int]:
@@ -269,10 +274,28 @@ class Study:
             self._prepare_data(searched, bars)
         return references, searched, num_open
 
-    def watched(self, do: Callable[[StudyFolder, Watcher], Done]) -> Done:
-        """Drive the study: do something with its folder that no other command does, and show progress."""
+    def watched(
+        self,
+        do: Callable[[StudyFolder, Watcher], Done],
+        plan: Sequence[RunSpec] = (),
+        **compared: Any,
+    ) -> Done:
+        """Drive the study: do something with its folder that no other command does, and show progress.
+
+        Args:
+            do: What is done.
+            plan: The runs that it trains, as far as they are known.
+            **compared: What the report is about while they are trained; see `results`.
+        """
+        board, folder = Board(plan, self.slots), self._folder()
+        page = self.report_folder / "report.html"
+        if said := board.first_line(
+            self.name, [spec for spec in plan if not folder.finished(spec)], str(page)
+        ):
+            print(said, file=sys.stderr, flush=True)
+        feed = partial(self._tell_mirror, running=True)
         with (
-            shown(self._counts, lambda bars: self._tell_mirror(bars, running=True)) as watcher,
+            shown(self._counts, board, feed, lambda: self.report(self.results(**compared))) as watcher,
             driving(self.runs_root / self.name, wait=self._wait, say=watcher.on_note),
         ):
             return do(self._folder(), watcher)
@@ -363,15 +386,15 @@ class Study:
             make_builtin(suite, progress=bars)
             locate(suite)
 
-    def _work_off(self, specs: Sequence[RunSpec]) -> None:
+    def _work_off(self, specs: Sequence[RunSpec], **compared: Any) -> None:
         self.failed = self.watched(
-            lambda folder, watcher: work_off(folder, enter(folder, specs, watcher), self.engine, watcher)
+            lambda folder, watcher: work_off(folder, enter(folder, specs, watcher), self.engine, watcher),
+            specs,
+            **compared,
         )
 
-    def _finish(
-        self, *, candidate: str | None = None, baselines: Sequence[str] | None = None
-    ) -> StudyResults:
-        results = self.results(candidate=candidate, baselines=baselines)
+    def _finish(self, **compared: Any) -> StudyResults:
+        results = self.results(**compared)
         self.report(results)
         with Bars() as bars:
             self._tell_mirror(bars)

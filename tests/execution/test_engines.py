@@ -252,7 +252,9 @@ def test_a_sweep_on_dask_is_that_of_one_machine_though_a_worker_is_killed(
                 os.kill(killed[0], signal.SIGKILL)
 
         watched = there.watched
-        there.watched = lambda do: watched(lambda folder, watcher: do(folder, _with(watcher, kill_one)))
+        there.watched = lambda do, plan: watched(
+            lambda folder, watcher: do(folder, _with(watcher, kill_one)), plan
+        )
         there.sweep()
         assert there.failed == []
         assert killed
