@@ -14,8 +14,8 @@ from pgsbench.config import sources
 from pgsbench.data import store
 from pgsbench.errors import ConfigError, DataError
 from pgsbench.evaluation.identity import current_fingerprint
-from pgsbench.evaluation.suite import following, load_suite
-from pgsbench.experiment import is_complete, run_once, suite_of
+from pgsbench.evaluation.suite import following, load_suite, suite_of
+from pgsbench.experiment import is_complete, run_once
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
 from pgsbench.study.study_file import StudyFile

@@ -11,7 +11,8 @@ from pathlib import Path
 from pgsbench.disk.held import hold, holder_of
 from pgsbench.errors import StudyError, UserError
 from pgsbench.evaluation.identity import current_fingerprint
-from pgsbench.experiment import is_complete, suite_of
+from pgsbench.evaluation.suite import suite_of
+from pgsbench.experiment import is_complete
 from pgsbench.records import files
 from pgsbench.records.run_records import PrunedMark
 from pgsbench.records.run_spec import RunSpec

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 from pgsbench.config.schema import arm_name
 from pgsbench.errors import StudyError
+from pgsbench.evaluation.suite import suite_of
 from pgsbench.evaluation.task_data import locate, make_builtin
 from pgsbench.execution.driver import Watcher, enter, work_off
 from pgsbench.execution.engine import Engine, Slots
@@ -32,7 +33,6 @@ from pgsbench.execution.folder import StudyFolder, driving
 from pgsbench.execution.kept_times import KeptTimes
 from pgsbench.execution.search import search
 from pgsbench.execution.shown import Board, Counts, shown
-from pgsbench.experiment import suite_of
 from pgsbench.progress import Bars
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec

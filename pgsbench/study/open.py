@@ -11,11 +11,12 @@ from typing import Any
 from pgsbench.config.read import check_all, parse_override, set_path
 from pgsbench.config.schema import StudyConfig
 from pgsbench.config.yaml_text import parse_yaml, place_in, read_text
-from pgsbench.errors import ConfigError, UserError
+from pgsbench.disk.whole_files import is_file
+from pgsbench.errors import ConfigError, UserError, nearest
 from pgsbench.evaluation.suite import Suite, load_suite, part_named
 from pgsbench.hashing import digest
+from pgsbench.study import studies
 from pgsbench.study.objective import Objective
-from pgsbench.study.shipped import find_study
 from pgsbench.study.space import space_problems
 from pgsbench.study.study_file import StudyFile
 from pgsbench.study.tuning import tuning_problems
@@ -44,11 +45,28 @@ def open_by_name(
     """
     if isinstance(overrides, Mapping):
         overrides = [f"{path}={json.dumps(value)}" for path, value in overrides.items()]
-    study = open_study_file(find_study(str(name)), overrides=overrides)
+    path = find_study(str(name))
+    study = open_study_file(path, overrides=overrides)
     changed = {override.partition("=")[0].strip().partition(".")[0] for override in overrides}
     if "name" not in changed and changed - _SAME_STUDY:
         study = study.variant(digest(sorted(overrides))[:6])
     return study if seeds is None else study.with_seeds(range(seeds))
+
+
+def find_study(name: str) -> Path:
+    """Return the path of a study file: the path itself, or a shipped study by path, file or bare name.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if is_file(Path(name)):
+        return Path(name)
+    known = studies()
+    bare = Path(name).as_posix().removeprefix("studies/").removesuffix(".yaml")
+    if bare not in known:
+        way_out = nearest(bare, known)
+        raise ConfigError("there is no such study file", where="STUDY", value=name, way_out=way_out)
+    return known[bare]
 
 
 def open_study_file(path: Path, *, overrides: Sequence[str] = ()) -> StudyFile:

@@ -16,12 +16,12 @@ from tinyworld import TinyWorld
 
 from pgsbench.errors import Interrupted, Pruned, UserError
 from pgsbench.evaluation.identity import current_fingerprint
-from pgsbench.evaluation.suite import part_named
+from pgsbench.evaluation.suite import part_named, suite_of
 from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.pruning import Probed, PrunerJudge, judge_of, why_pruned
 from pgsbench.execution.run import Stop
 from pgsbench.execution.run import run as work_on
-from pgsbench.experiment import is_complete, run_once, suite_of
+from pgsbench.experiment import is_complete, run_once
 from pgsbench.records import files
 from pgsbench.records.run_records import Measured, PrunedMark
 from pgsbench.records.run_spec import RunSpec
