@@ -15,8 +15,7 @@ from typing import Any
 import torch
 from braceexpand import braceexpand
 
-from pgsbench.config.augmentation import AugmentConfig
-from pgsbench.config.schema import DataConfig
+from pgsbench.config.data import AugmentConfig, DataConfig
 from pgsbench.data import remote, store
 from pgsbench.data.damage import DAMAGED, PILLOW_ERRORS, UnusableError, check_picture, open_picture
 from pgsbench.data.memory import folder_of, in_memory

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pgsbench.config.schema import DataConfig, arm_name
+from pgsbench.config.data import DataConfig
+from pgsbench.config.schema import arm_name
 from pgsbench.data import store
 from pgsbench.data.transforms import normalise
 from pgsbench.errors import ConfigError, StudyError, nearest

@@ -9,7 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pgsbench.config.schema import DataConfig, RunConfig, arm_name
+from pgsbench.config.data import DataConfig
+from pgsbench.config.schema import RunConfig, arm_name
 from pgsbench.config.training import TrainingConfig
 from pgsbench.data import shards
 from pgsbench.data.store import Progress

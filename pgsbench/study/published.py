@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pgsbench.config.augmentation import AugmentConfig
+from pgsbench.config.data import AugmentConfig
 from pgsbench.config.yaml_text import parse_yaml
 from pgsbench.data.shards import augmentation
 from pgsbench.records.run_spec import flatten

@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pgsbench.config.data import DataConfig
 from pgsbench.config.read import check_all
 from pgsbench.config.schema import (
     MAX_NAME,
     MAX_SEEDS,
-    DataConfig,
     RunConfig,
     StrategyConfig,
     StudyConfig,

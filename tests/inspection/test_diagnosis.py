@@ -9,7 +9,7 @@ import pytest
 import torch
 from tinyworld import TinyWorld
 
-from pgsbench.config.schema import DataConfig
+from pgsbench.config.data import DataConfig
 from pgsbench.data.memory import InMemory
 from pgsbench.data.shards import open_pairs, open_reader
 from pgsbench.data.transforms import normalise
