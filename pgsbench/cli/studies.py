@@ -84,15 +84,16 @@ def compare(
     from pgsbench.reporting.decision.decide import DEFAULT_MAX_SEEDS
     from pgsbench.session import comparing
 
+    arms = opened.compared(others, candidate)
     seeds = max_seeds or DEFAULT_MAX_SEEDS
     looks: dict[str, Any] = {"candidate": candidate, "margin": margin, "max_seeds": seeds}
     if options.dry_run and not options.write:
         if until:
             opened = comparing.with_all_seeds(opened, others, **looks)
             typer.echo(f"with all {seeds} seeds; fewer, where it is decided sooner", err=True)
-        return _show_plan(opened, opened.dry_run_of_comparison(others, candidate), options)
+        return _show_plan(opened, opened.dry_run(arms), options)
     if options.dry_run or options.detach:
-        return _leave(opened, opened.plan([candidate or opened.arms[0], *others]), options)
+        return _leave(opened, opened.plan(arms), options)
     if until:
         repeat = partial(comparing.compare_until_decided, opened, others, hours=hours, **looks)
         found = repeat(on_look=partial(typer.echo, err=True))
@@ -223,12 +224,10 @@ def _show_plan(study: Study, plan: pd.DataFrame, options: opt.StudyOptions) -> N
 
 def _leave(study: Study, specs: Sequence[RunSpec], options: opt.StudyOptions) -> None:
     """Lay the directories of runs, or submit their jobs, and say what there is now."""
-    from pgsbench.session import leaving
-
+    left = study.leave(specs, submit=not options.dry_run)
     if options.dry_run:
-        return typer.echo("\n".join(map(str, leaving.lay(study, specs))))
-    missing = leaving.detach(study, specs)
-    typer.echo(f"{study.name}: jobs of {len(missing)} runs submitted\npgsbench study status {study.name}")
+        return typer.echo("\n".join(map(str, left)))
+    typer.echo(f"{study.name}: jobs of {len(left)} runs submitted\npgsbench study status {study.name}")
 
 
 def _finish(study: Study, printout: tuple[list[Table], str], options: opt.StudyOptions) -> None:

@@ -83,6 +83,15 @@ def enter(folder: StudyFolder, specs: Sequence[RunSpec], watcher: Watcher) -> li
     return list(missing.values())
 
 
+def give_away(folder: StudyFolder, missing: Sequence[RunSpec], engine: Engine) -> None:
+    """Give runs to an engine that goes on without the command, and wait for nothing."""
+    with engine:
+        for spec in missing:
+            run = folder.look_for(spec)
+            if run.holder is None and engine.found(run) is None:
+                engine.submit(spec, run)
+
+
 def work_off(
     folder: StudyFolder,
     missing: Iterable[RunSpec],

@@ -7,25 +7,37 @@ Each row says from which.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pgsbench.config.schema import RunConfig
 from pgsbench.devices import usable_cores
 from pgsbench.errors import ConfigError, nearest
-from pgsbench.execution.engine import plan_slots
+from pgsbench.execution.engine import Slots, plan_slots
 from pgsbench.execution.estimate import Estimator, cost_of
+from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.kept_times import KeptTimes
 from pgsbench.models.pair_cost import pair_costs
 from pgsbench.models.step_memory import step_memory
-from pgsbench.records.run_spec import label_of
-from pgsbench.reporting.plan_tables import Place, PlannedLabel, plan_tables
+from pgsbench.records.run_spec import RunSpec, label_of
+from pgsbench.reporting.plan_tables import (
+    TO_CHOOSE,
+    Place,
+    PlannedLabel,
+    plan_frame,
+    plan_tables,
+)
 from pgsbench.reporting.render import Table, counted
 from pgsbench.study.budget import PairSeconds, spend
 from pgsbench.study.plan import Point, reference_arms, searched_points
 from pgsbench.study.study_file import StudyFile
 from pgsbench.study.tuning import tuning_of
+from pgsbench.training.trunk import first_step
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def plan(file: StudyFile, *, device: str = "auto", output: str | Path = ".") -> list[Table]:
@@ -113,6 +125,29 @@ def _forward_again(config: RunConfig, num_devices: int) -> int:
     """Return how often a forward pass runs again: for micro-batches, and for gradient checkpointing."""
     pairs = config.training.batch_size // num_devices
     return ((config.training.micro_batch_size or pairs) < pairs) + config.model.grad_checkpointing
+
+
+def costs(
+    specs: Sequence[RunSpec], folder: StudyFolder, slots: Slots, foreseen: Sequence[RunSpec], num_open: int
+) -> pd.DataFrame:
+    """Return what runs would take on this machine, and which of them are complete; nothing is trained.
+
+    Args:
+        specs: The runs.
+        folder: Their study's.
+        slots: Where they would be trained.
+        foreseen: Runs that would be trained before.
+        num_open: How many of the runs, the last ones, only stand for points that a sampler will choose.
+    """
+    estimator = Estimator(slots.first_device, threads=slots.threads)
+    rows, together, first_open = [], len(slots.devices[0].split(",")), len(specs) - num_open
+    for number, spec in enumerate(specs):
+        is_new = number < first_open and not folder.finished(spec)
+        begins = first_step(spec, folder.runs_root, together, foreseen) if is_new else 0
+        new = f"from step {begins}" if begins else "to train"
+        state = new if is_new else "exists" if number < first_open else TO_CHOOSE
+        rows.append((spec, estimator.cost(spec.config, first_step=begins), state))
+    return plan_frame(rows, slots.devices)
 
 
 def _points(file: StudyFile) -> Iterator[tuple[str, StudyFile, Point, int]]:

@@ -28,7 +28,6 @@ from pgsbench.execution.run import Stop, run
 from pgsbench.experiment import run_once
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.session.leaving import lay
 from pgsbench.session.opening import work_on
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
@@ -213,7 +212,7 @@ def test_the_reason_is_told_and_not_what_rank_0_has_heard_of_it(tiny: TinyWorld,
 
 def test_a_run_that_was_laid_is_trained_by_its_own_command(tiny: TinyWorld, tmp_path: Path) -> None:
     study = work_on(open_study_file(tiny.study, overrides=["search=null"]), output=tmp_path, device="cpu")
-    (directory,) = lay(study, study.plan(["none"]))
+    (directory,) = study.leave(study.plan(["none"]))
     launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "pgsbench"]
     command = [sys.executable, "-m", *launcher, "run", str(directory)]
     done = subprocess.run(command, cwd=tmp_path, env=os.environ, capture_output=True, text=True, timeout=280)
@@ -221,7 +220,7 @@ def test_a_run_that_was_laid_is_trained_by_its_own_command(tiny: TinyWorld, tmp_
     found = RunDir(directory)
     assert found.is_done
     assert [line["step"] for line in found.metrics()] == [1, 2, 3, 4, 5, 6], "rank 0 alone writes"
-    assert lay(study, study.plan(["none"])) == []
+    assert study.leave(study.plan(["none"])) == []
 
 
 # ----------------------------------------------------------------------------------------------------- Dask

@@ -12,8 +12,8 @@ from pgsbench.errors import ConfigError, StudyError
 from pgsbench.evaluation.evaluate import half_of
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.records.study_record import StudyRecord
+from pgsbench.reporting.tuned import tuning
 from pgsbench.session.opening import open_study
-from pgsbench.session.tuning import tuning
 from pgsbench.study.open import open_by_name
 from pgsbench.study.tuning import tuning_of
 
