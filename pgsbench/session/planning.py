@@ -1,6 +1,7 @@
 """What a study will cost, before anything of it runs: steps, tokens, operations, memory, time.
 
-No data is needed. Times come from a few steps on this machine; for a machine that is elsewhere from a table. Each row says from which.
+No data is needed. Times come from a few steps on this machine; for a machine that is elsewhere from a table.
+Each row says from which.
 """
 
 from __future__ import annotations
