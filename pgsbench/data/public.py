@@ -8,7 +8,6 @@ folder                 content
 =====================  ==============================================================================
 ``wds_NAME``           a copy of the Hub's data set ``clip-benchmark/wds_NAME``; ``/`` in a name is ``-``
 ``sugar_crepe``        SugarCrepe's JSON files and COCO's pictures in ``val2017/``
-``winoground``         ``examples.jsonl`` and the pictures in ``images/``
 =====================  ==============================================================================
 
 A set is fetched into a hidden folder and moved to its own when it is complete, so it is there as a whole or
@@ -38,7 +37,7 @@ CATALOGUE = Path(__file__).with_suffix(".yaml")
 HUB_OWNER = "clip-benchmark"
 #: What clip_benchmark has and the Hub has not.
 BY_HAND = "`clip_benchmark_export_wds` writes what clip_benchmark builds through torchvision or TFDS"
-SUGAR_CREPE, WINOGROUND = "sugar_crepe", "winoground"
+SUGAR_CREPE = "sugar_crepe"
 
 
 @dataclass(frozen=True)
@@ -124,9 +123,6 @@ def _catalogue() -> dict[str, PublicSet]:
         source = "github.com/RAIVNLab/sugar-crepe + COCO val2017"
         name = f"{SUGAR_CREPE}/{subset}"
         sets.append(PublicSet(name, SUGAR_CREPE, size, "", "compositional", subset, source))
-    source = "hf.co/datasets/facebook/winoground (by hand: accept its terms)"
-    protocol = data["protocols"][WINOGROUND]
-    sets.append(PublicSet(WINOGROUND, WINOGROUND, data[WINOGROUND], protocol=protocol, source=source))
     return {known.name: known for known in sets}
 
 

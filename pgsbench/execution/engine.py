@@ -1,4 +1,4 @@
-"""What an engine is, and the engines by name: this machine, SLURM, Dask.
+"""What an engine is, and its slots: how many runs are worked on at a time, and on what.
 
 An engine hands the callable of a run to an executor of the standard library's kind. What came of a run is
 read from its directory; a future only says that nobody works on it any more.
@@ -10,9 +10,7 @@ import os
 from abc import ABC, abstractmethod
 from concurrent.futures import Future
 from dataclasses import dataclass
-from pathlib import Path
 
-from pgsbench.config.schema import StudyConfig
 from pgsbench.devices import devices_named, usable_cores
 from pgsbench.errors import ConfigError
 from pgsbench.records.run_spec import RunSpec
@@ -117,44 +115,3 @@ class Engine(ABC):
 
     @abstractmethod
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None: ...
-
-
-def engine_named(
-    on: str,
-    config: StudyConfig,
-    runs_root: Path,
-    *,
-    jobs: int | None = None,
-    device: str = "auto",
-    threads: int | None = None,
-) -> Engine:
-    """Return the engine of a study.
-
-    Args:
-        on: ``local``, ``slurm``, ``slurm:PROFILE`` or ``dask:ADDRESS``.
-        config: The study.
-        runs_root: The folder of all studies.
-        jobs: On this machine at most this many runs at a time.
-        device: ``auto``, ``cpu``, ``cuda`` or one GPU such as ``cuda:1``; a profile says it itself.
-        threads: CPU threads of a run; likewise.
-
-    Raises:
-        UserError: There is no such engine, profile or device, or the study does not fit it.
-    """
-    # Here, as each imports this module, and what it needs itself.
-    from pgsbench.execution.dask import DaskEngine
-    from pgsbench.execution.local import LocalEngine
-    from pgsbench.execution.slurm import SlurmEngine, read_profile
-
-    kind, _, name = on.partition(":")
-    together = config.devices_per_run
-    if on == "local":
-        slots = plan_slots(jobs=jobs, device=device, threads=threads, devices_per_run=together)
-        return LocalEngine(slots, runs_root)
-    if kind == "slurm":
-        return SlurmEngine(read_profile(name), config, runs_root)
-    if kind == "dask" and name:
-        threads = threads or threads_of_environment()
-        return DaskEngine(name, device=device, threads=threads, devices_per_run=together, runs_root=runs_root)
-    way_out = "local, slurm, slurm:PROFILE or dask:ADDRESS"
-    raise ConfigError("no such engine", where="--on", value=on, way_out=way_out)

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pgsbench.config.schema import RunConfig
+from pgsbench.data.shards import MAX_READERS, augmentation, num_readers, reader_pace, told_of_reading
 from pgsbench.devices import usable_cores
 from pgsbench.errors import ConfigError, nearest
 from pgsbench.execution.engine import Slots, plan_slots
 from pgsbench.execution.estimate import Estimator, cost_of
 from pgsbench.execution.folder import StudyFolder
 from pgsbench.execution.kept_times import KeptTimes
+from pgsbench.models.clip import build
 from pgsbench.models.pair_cost import pair_costs
 from pgsbench.models.step_memory import step_memory
 from pgsbench.records.run_spec import RunSpec, label_of
@@ -58,7 +60,22 @@ def plan(file: StudyFile, *, device: str = "auto", output: str | Path = ".") -> 
         memory = step_memory(config, device_type=place.device_type, num_devices=file.config.devices_per_run)
         label = what + label_of(point.arm, point.params)
         rows.append(PlannedLabel(label, count, config, cost_of(config), memory, seconds, source))
-    return plan_tables(file.config.name, rows, place)
+    tables = plan_tables(file.config.name, rows, place)
+    paces = [row.cost.samples / row.seconds for row in rows if row.seconds]
+    if paces and augmentation(file.config.data) is not None:
+        told = _told_of_reading(max(paces) / file.config.devices_per_run, rows[0].config, device)
+        tables[0] = replace(tables[0], notes=[*tables[0].notes, told])
+    return tables
+
+
+def _told_of_reading(pairs_per_second: float, config: RunConfig, device: str) -> str:
+    data = config.data
+    clip = build(config.model.name, seed=0, image_size=config.model.image_size, device="meta")
+    here = MAX_READERS if machine_named(device) else num_readers()
+    pace = reader_pace(data, clip.image_size, clip.tokenize)
+    return told_of_reading(
+        pairs_per_second, data, here if data.workers is None else max(1, data.workers), pace
+    )
 
 
 #: A configuration without its seed -> the same with its samples, seconds of a run, and whence they come.

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from clip_benchmark.datasets.builder import build_wds_dataset
-from evalsets import picture, write_winoground
+from evalsets import picture
 
 from pgsbench.data import evalset
 from pgsbench.data.evalset import count_split
@@ -28,7 +28,6 @@ from pgsbench.evaluation.protocols.compositional import Compositional
 from pgsbench.evaluation.protocols.linear_probe import LinearProbe
 from pgsbench.evaluation.protocols.multilabel import MultiLabel
 from pgsbench.evaluation.protocols.retrieval import Retrieval
-from pgsbench.evaluation.protocols.winoground import Winoground
 from pgsbench.evaluation.protocols.zero_shot import ZeroShot
 from pgsbench.evaluation.suite import builtin_dataset
 from pgsbench.models.clip import Clip
@@ -109,20 +108,6 @@ def test_what_only_rounding_tells_apart_ties(data: Path, tiny: Clip) -> None:
     assert (found.value, found.num_ties) == (0, len(found.correct))
 
 
-@pytest.fixture
-def winoground(tmp_path: Path) -> Path:
-    """Two examples; the second has the same picture twice."""
-    write_winoground(tmp_path / "winoground", [(0, 1), (0, 0)], "a on b", "b on a")
-    return tmp_path / "winoground"
-
-
-def test_winoground_counts_a_tie_as_wrong(encode: Encoder, winoground: Path) -> None:
-    found = by_metric(Winoground(), winoground, encode)
-    assert found["image_acc"].correct[1] == found["acc"].correct[1] == 0
-    assert "1 of 2 examples have ties, which count as wrong" in found["acc"].notes
-    assert Winoground().count_items(winoground) == 2
-
-
 # ------------------------------------------------------------------------------- data that are damaged
 
 
@@ -172,7 +157,6 @@ def lose_pictures(folder: Path) -> None:
 TEMPLATES = "zeroshot_classification_templates.txt"
 CAPTIONS = "each picture needs captions"
 ENDLESS = "[" * 100_000
-NO_TEXT = '{"id": 1, "image_0": "a", "image_1": "b", "caption_0": null, "caption_1": "b"}'
 
 
 #: The set that a protocol is tried on.
@@ -236,28 +220,6 @@ def test_data_that_are_damaged_give_no_score(
     change(own)
     with pytest.raises(DataError, match=said):
         list(protocol.measure(own, encode))
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        ("", "there are no examples"),
-        ("{}", "KeyError: 'image_0'"),
-        ("[1]", "each line needs id, image_0"),
-        ("no json", "each line needs id, image_0"),
-        (NO_TEXT, "is no text"),
-        (ENDLESS, "not Winoground's examples"),
-    ],
-)
-def test_winoground_examples_that_cannot_be_read(
-    content: str, said: str, encode: Encoder, winoground: Path
-) -> None:
-    (winoground / "images" / "ex_1_img_0.png").unlink()
-    with pytest.raises(DataError, match="1 pictures are missing in images"):
-        list(Winoground().measure(winoground, encode))
-    (winoground / "examples.jsonl").write_text(content)
-    with pytest.raises(DataError, match=said):
-        list(Winoground().measure(winoground, encode))
 
 
 def cut(content: bytes, at: int) -> bytes:

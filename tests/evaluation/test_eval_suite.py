@@ -14,7 +14,6 @@ from pgsbench.evaluation import task_data
 from pgsbench.evaluation.protocols.compositional import Compositional
 from pgsbench.evaluation.protocols.multilabel import MultiLabel
 from pgsbench.evaluation.protocols.retrieval import Retrieval
-from pgsbench.evaluation.protocols.winoground import Winoground
 from pgsbench.evaluation.protocols.zero_shot import ZeroShot
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.evaluation.task_data import locate
@@ -30,7 +29,6 @@ PUBLIC = {
         "compositionality-relation": 1,
     },
     "vtab+": {"vtab-plus": 36},
-    "winoground": {"winoground": 1},
     "linear-probe-3": {"linear-probe": 3},
 }
 #: The parts of the paper's suite, in its order.
@@ -144,7 +142,6 @@ SUGAR_CREPE = (
         ("retrieval", ["mscoco_captions", "flickr8k", "flickr30k"], Retrieval),
         ("sugar_crepe/swap_att", ["sugar_crepe/swap_att"], Compositional),
         ("sugar_crepe", [f"sugar_crepe/{way}_{what}" for way, what in SUGAR_CREPE], Compositional),
-        ("winoground", ["winoground"], Winoground),
         ("voc2007_multilabel", ["voc2007_multilabel"], MultiLabel),
     ],
 )

@@ -13,8 +13,7 @@ import pytest
 import torch
 from clip_benchmark.datasets.builder import build_dataset, get_dataset_collate_fn
 from clip_benchmark.metrics import image_caption_selection, zeroshot_classification, zeroshot_retrieval
-from evalsets import picture, write_winoground
-from PIL import Image
+from evalsets import picture
 
 from pgsbench.data import evalset
 from pgsbench.data.evalset import Pair
@@ -25,7 +24,6 @@ from pgsbench.evaluation.protocols.base import EvaluationProtocol
 from pgsbench.evaluation.protocols.compositional import Compositional
 from pgsbench.evaluation.protocols.multilabel import MultiLabel, pseudo_values
 from pgsbench.evaluation.protocols.retrieval import Retrieval
-from pgsbench.evaluation.protocols.winoground import Winoground, read_examples
 from pgsbench.evaluation.protocols.zero_shot import ZeroShot, class_embeddings
 from pgsbench.evaluation.suite import Task
 from pgsbench.models.clip import Clip
@@ -81,25 +79,11 @@ def theirs(protocol: EvaluationProtocol, clip: Clip, folder: Path) -> dict[str, 
             collate = get_dataset_collate_fn(name)
             loader = torch.utils.data.DataLoader(dataset, batch_size=7, collate_fn=collate)
             found = image_caption_selection.evaluate(clip.model, loader, *tools, amp=False)
-        case Winoground():
-            loader = winoground_loader(clip, folder)
-            found = image_caption_selection.evaluate(clip.model, loader, *tools, amp=False)
     return {name.replace("_retrieval_recall@", "_recall_at_"): value for name, value in found.items()}
 
 
 def ours(protocol: EvaluationProtocol, clip: Clip, folder: Path) -> dict[str, float]:
     return {found.metric: found.value for found in protocol.measure(folder, Encoder(clip))}
-
-
-def winoground_loader(tiny: Clip, folder: Path) -> list[tuple[torch.Tensor, list[list[str]]]]:
-    """Batches as clip_benchmark's collate function makes them; its own reader needs the Hub."""
-    transform = eval_transform(tiny.preprocess_cfg)
-    pictures = [
-        torch.stack([transform(Image.open(folder / "images" / name)) for name in example.images])
-        for example in read_examples(folder)
-    ]
-    captions = [list(example.captions) for example in read_examples(folder)]
-    return [(torch.stack(pictures[i : i + 7]), captions[i : i + 7]) for i in range(0, len(pictures), 7)]
 
 
 # ------------------------------------------------------------------------------------------------ equal
@@ -170,20 +154,6 @@ def test_of_equal_pictures_those_without_the_class_rank_first() -> None:
     shows = np.array([[True], [False], [True], [False]])
     scores = np.array([[0.5], [0.5], [0.9], [0.1]], np.float32)
     assert pseudo_values(scores, shows).mean() == pytest.approx((1 + 2 / 3) / 2)
-
-
-def test_winoground_equals_clip_benchmarks(tiny: Clip, encode: Encoder, tmp_path: Path) -> None:
-    pictures = [(2 * i, 2 * i + 1) for i in range(80)]
-    write_winoground(tmp_path, pictures, "tree {} under dog", "dog under tree {}")
-    found = {m.metric: m for m in Winoground().measure(tmp_path, encode)}
-    expected = theirs(Winoground(), tiny, tmp_path)
-
-    assert {name: m.value for name, m in found.items()} == pytest.approx(expected, abs=1e-6)
-    assert 0 < found["acc"].value <= min(found["text_acc"].value, found["image_acc"].value) < 1
-    assert found["text_acc"].value != found["image_acc"].value
-    chances = {name: m.chance for name, m in found.items()}
-    assert chances == {"text_acc": 0.25, "image_acc": 0.25, "acc": pytest.approx(1 / 6)}
-    assert encode.num_images == 160
 
 
 # ---------------------------------------------------------------------------- where what it says is wrong

@@ -13,7 +13,6 @@ PROTOCOLS = Registry(
         "multilabel": "pgsbench.evaluation.protocols.multilabel:MultiLabel",
         "retrieval": "pgsbench.evaluation.protocols.retrieval:Retrieval",
         "compositional": "pgsbench.evaluation.protocols.compositional:Compositional",
-        "winoground": "pgsbench.evaluation.protocols.winoground:Winoground",
         "linear_probe": "pgsbench.evaluation.protocols.linear_probe:LinearProbe",
     },
 )
