@@ -102,7 +102,9 @@ class TuneConfig(SpaceConfig):
     """What is chosen for each arm by itself before arms are compared: each gets as many trials."""
 
     sampler: Literal["grid", "random", "qmc", "tpe", "gp"] = Field(
-        "tpe", description="All points, or those that one of Optuna's samplers draws; for every arm alike."
+        "qmc",
+        description="All points, or those that one of Optuna's samplers draws; qmc spreads a few evenly, the "
+        "same for every arm.",
     )
     trials: int | None = Field(6, ge=1, le=1000, description="Points of each arm; grid: at most this many.")
     seeds: list[Annotated[int, Field(ge=0, le=MAX_SEED)]] = Field(

@@ -102,7 +102,7 @@ class TrainingConfig(Strict):
     schedule: Literal["cosine", "wsd"] = Field(
         "cosine",
         description="After the warm-up: half a cosine, or a constant rate and a decay (1 - sqrt, arXiv "
-        "2405.18392). With wsd trainings that differ only in length share their steps (docs/scale.md).",
+        "2405.18392). With wsd trainings that differ only in length share their steps (docs/studies.md).",
     )
     decay_share: float = Field(0.2, gt=0, le=1, description="Share of all steps with falling rate, of wsd.")
     ramp_steps: int | None = Field(

@@ -120,7 +120,7 @@ def read_profile(name: str = "") -> Profile:
     path = cluster_file()
     example = "`one: {slurm_partition: main, gpus_per_node: 1, timeout_min: 240}`"
     if not path.is_file():
-        rule, way_out = "a cluster needs a file of profiles", f"write {example} into it (docs/scale.md)"
+        rule, way_out = "a cluster needs a file of profiles", f"write {example} into it (docs/cluster.md)"
         raise ConfigError(rule, where=str(path), way_out=way_out)
     profiles = parse_yaml(read_text(path), str(path))[0]
     if (

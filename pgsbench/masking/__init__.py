@@ -33,8 +33,7 @@ STRATEGIES = Registry(
 class Chosen(NamedTuple):
     """A default that scores have chosen: the seeds that chose flatter it, so reports name these seeds.
 
-    How it was chosen: docs/results.md, "How `pgs` came to its defaults". Whoever chooses another default by
-    scores enters it in `CHOSEN_DEFAULTS`.
+    Whoever chooses another default by scores enters it in `CHOSEN_DEFAULTS`.
 
     Attributes:
         strategy: Name of the strategy.

@@ -137,7 +137,7 @@ class Tuning:
         arm: The arm.
         params: The values with the highest score, by dotted path.
         tried: All that was tried, in the order of the search.
-        at_border: The paths whose value is the lowest or the highest of the space.
+        at_border: The paths whose value is the lowest or the highest number that was tried.
     """
 
     arm: str

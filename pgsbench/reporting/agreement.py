@@ -3,7 +3,7 @@
 An interval says how far a number would move with other test items and other seeds, the arms being these:
 `mean_draws` draws their means anew, from what items and seeds are known to do in each study. The draws
 scatter about means that are uncertain themselves, so a drawn correlation leans towards zero. The interval
-joins that of the draws with its mirror image at the estimate; docs/validity.md says how often it covers.
+joins that of the draws with its mirror image at the estimate; docs/scenes.md says how often it covers.
 """
 
 from __future__ import annotations

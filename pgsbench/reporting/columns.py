@@ -1,7 +1,7 @@
 """The one table of arms and searched points. A new column is one entry in `COLUMNS`.
 
 An entry says what the column is called, what it shows of a row and how that is written. It then stands in the
-page, in the LaTeX table, in arms.csv, in the terminal and in JSON. See docs/add-a-column.md.
+page, in the LaTeX table, in arms.csv, in the terminal and in JSON. See docs/runs.md.
 """
 
 from __future__ import annotations

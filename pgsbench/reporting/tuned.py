@@ -11,7 +11,7 @@ from pgsbench.records.run_spec import short, short_paths
 from pgsbench.reporting import badge_words
 from pgsbench.reporting.render import COUNT, PERCENT, Header, Table, and_
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.style import label_lines, new_figure, pens, percent_tick
+from pgsbench.reporting.style import PAPER, label_lines, new_figure, pens, percent_tick, themed
 
 
 def tuned_paths(results: Results) -> list[str]:
@@ -66,24 +66,32 @@ def tuned_figure(results: Results) -> Figure | None:
     values: list[Any] = [point.params.get(path) for path in paths for one in tunings for point in one.tried]
     if len(paths) != 1 or not all(isinstance(value, int | float) for value in values):
         return None
-    figure = new_figure(3.2)
-    axes, ends = figure.subplots(), []
-    of_arm = pens(results.study.arms)
-    for one in tunings:
-        pen = of_arm.get(one.arm)
-        if pen is None:  # tuned, and not trained by now
-            continue
-        curve = sorted(
-            (point.params[paths[0]], point.score) for point in one.tried if point.score is not None
-        )
-        axes.plot(*zip(*curve, strict=True), color=pen.colour, marker=pen.marker)
-        best = one.params[paths[0]]
-        axes.plot([best], [dict(curve)[best]], color=pen.colour, marker="*", markersize=11)
-        ends.append((curve[-1][1], one.arm, pen.colour))
-    if min(values) > 0 and max(values) > 8 * min(values):
-        axes.set_xscale("log")
-    axes.set_xlabel(short_paths(paths)[paths[0]])
-    axes.set_ylabel("score on what tunes")
-    axes.yaxis.set_major_formatter(FuncFormatter(percent_tick))
-    label_lines(axes, ends)
-    return figure
+    with themed():
+        figure = new_figure(3.2)
+        axes, ends = figure.subplots(), []
+        of_arm = pens(results.study.arms)
+        for one in tunings:
+            pen = of_arm.get(one.arm)
+            if pen is None:  # tuned, and not trained by now
+                continue
+            curve = sorted(
+                (point.params[paths[0]], point.score) for point in one.tried if point.score is not None
+            )
+            axes.plot(*zip(*curve, strict=True), color=pen.colour, marker=pen.marker)
+            best = one.params[paths[0]]
+            axes.plot(
+                [best],
+                [dict(curve)[best]],
+                color=pen.colour,
+                marker="*",
+                markersize=13,
+                markeredgecolor=PAPER,
+            )
+            ends.append((curve[-1][1], one.arm, pen.colour))
+        if min(values) > 0 and max(values) >= 4 * min(values):
+            axes.set_xscale("log")
+        axes.set_xlabel(short_paths(paths)[paths[0]])
+        axes.set_ylabel("score on dev items (%)")
+        axes.yaxis.set_major_formatter(FuncFormatter(percent_tick))
+        label_lines(axes, ends)
+        return figure

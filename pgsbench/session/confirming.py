@@ -9,7 +9,7 @@ from typing import Any
 
 from pgsbench.config.schema import MAX_NAME, RunConfig
 from pgsbench.errors import StudyError
-from pgsbench.records.run_spec import RunSpec
+from pgsbench.records.run_spec import RunSpec, flatten
 from pgsbench.records.study_record import copy_times
 from pgsbench.reporting.ranking import ranking
 from pgsbench.reporting.results import Results
@@ -25,8 +25,9 @@ _SECTIONS = ("data", "model", "strategy", "text", "training", "budget")
 def confirm(study: Study, results: StudyResults, *, seeds: int) -> StudyResults:
     """Compare the best point of a search with its rivals on fresh seeds, in the study ``<name>-confirm``.
 
-    Rivals are the points that may be the best just as well, the best point of every other searched arm, and
-    the arms beside the search, the oracle excepted; without any of these, the second best point.
+    Rivals are the points that may be the best just as well, the best point of every other searched arm, the
+    point with the study's own values, and the arms beside the search, the oracle excepted; without any of
+    these, the second best point.
 
     Args:
         study: The study that was searched.
@@ -38,7 +39,9 @@ def confirm(study: Study, results: StudyResults, *, seeds: int) -> StudyResults:
         UserError: A run failed.
     """
     found = results.statistics
-    winner, *others = contenders(found)
+    config = study.file.config
+    own = study.file.run_config(config.base_arm, {}, config.seeds[0])
+    winner, *others = contenders(found, flatten(own.model_dump()))
     first = 1 + max(run.seed for run in found.study.runs)
     fresh = list(range(first, first + seeds))
     specs = {label: found.study.of(label)[0].spec for label in (winner, *others)}
@@ -62,8 +65,12 @@ def confirm(study: Study, results: StudyResults, *, seeds: int) -> StudyResults:
     return confirmed
 
 
-def contenders(results: Results) -> list[str]:
+def contenders(results: Results, own_values: Mapping[str, Any]) -> list[str]:
     """Return the labels that are trained with fresh seeds, the winner first.
+
+    Args:
+        results: What a search found.
+        own_values: The settings of the study's base, by dotted path.
 
     Raises:
         StudyError: No point of the search has a score, or there is but one and no other arm.
@@ -80,8 +87,11 @@ def contenders(results: Results) -> list[str]:
     close = sorted(close, key=lambda label: -chances[label])[:MAX_RIVALS]
     arms = dict.fromkeys(arm_of[label] for label in scored if arm_of[label] != arm_of[winner])
     best_of = [results.best([label for label in scored if arm_of[label] == arm]) for arm in arms]
+    of_base = [label for label in points if arm_of[label] == results.study.record.config.base_arm]
+    params = {label: results.params_of(label) for label in of_base if label != winner}
+    own = [one for one, at in params.items() if all(own_values.get(path) == at[path] for path in at)]
     beside = [label for label in labels if label not in points and arm_of[label] not in results.study.oracles]
-    rivals = [*close, *best_of, *beside]
+    rivals = [*close, *best_of, *own, *beside]
     others = [label for label in scored if label != winner]
     if not rivals and not others:
         way_out = "give the search more points, or the study an arm beside it"

@@ -210,7 +210,7 @@ class Study:
         if before is None:
             return ()
         found = before.sweep().statistics
-        chosen = tuple(tuning(found, before.file, arm) for arm in before.file.config.searched_arms)
+        chosen = tuple(tuning(found, arm) for arm in before.file.config.searched_arms)
         tuned = {**self._file.config.tuned, **{one.arm: one.params for one in chosen}}
         self._file = replace(self._file, config=self._file.config.model_copy(update={"tuned": tuned}))
         self._tunings = (*self._tunings, *chosen)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from pgsbench.config.schema import StudyConfig
 from pgsbench.config.search import SearchConfig, SpaceConfig
 from pgsbench.errors import UserError
-from pgsbench.study.domains import Choices
-from pgsbench.study.space import domains_of, space_problems
+from pgsbench.study.space import space_problems
 from pgsbench.study.study_file import StudyFile
 
 
@@ -53,21 +51,3 @@ def tuning_problems(file: StudyFile) -> Iterator[UserError]:
     """Yield every mistake in a study's `tune`: each path is tried at its ends for every arm."""
     if file.config.tune is not None:
         yield from space_problems(tuning_of(file, file.config.arm_names))
-
-
-def at_border(file: StudyFile, params: Mapping[str, Any]) -> list[str]:
-    """Return the paths whose value is the lowest or the highest of a space of numbers.
-
-    Args:
-        file: The study that was searched.
-        params: A point of it, dotted path -> value.
-    """
-    found = []
-    for path, domain in domains_of(file).items():
-        values = domain.ends()
-        are_numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-        if isinstance(domain, Choices) and (not are_numbers or len(values) < 2):
-            continue
-        if params.get(path) in (min(values), max(values)):
-            found.append(path)
-    return found

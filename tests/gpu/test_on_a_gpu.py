@@ -1,4 +1,4 @@
-"""What only a GPU can show; `make gpu` runs it. Nobody has yet: see docs/gpu.md."""
+"""What only a GPU can show; `make gpu` runs it. Nobody has yet: see docs/one-gpu.md."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 
-PAGE = Path(__file__).parents[2] / "docs" / "add-a-column.md"
+PAGE = Path(__file__).parents[2] / "docs" / "runs.md"
 
 
 def cells_of(table, label):

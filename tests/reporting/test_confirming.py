@@ -21,6 +21,9 @@ from pgsbench.study.budget import PairSeconds
 
 SEARCH = {"space": {"strategy.mask_ratio": [0.25, 0.5]}, "arms": ["pgs", "flip"]}
 
+#: The settings of the study itself.
+OWN = {"strategy.mask_ratio": 0.5}
+
 
 def searched(root, effects, *, beside=("none",), **options):
     arms = [
@@ -33,20 +36,31 @@ def searched(root, effects, *, beside=("none",), **options):
 
 
 def test_rivals_are_what_may_be_the_best_and_other_arms_but_no_oracle(tmp_path):
-    far = [("pgs", 0.25, 20.0), ("pgs", 0.5, 0.0), ("flip", 0.25, 0.0), ("flip", 0.5, 8.0)]
-    assert contenders(searched(tmp_path, far)) == ["pgs mask_ratio=0.25", "flip mask_ratio=0.5", "none"]
+    far = [
+        ("pgs", 0.25, 20.0),
+        ("pgs", 0.5, 0.0),
+        ("pgs", 0.75, 0.0),
+        ("flip", 0.25, 0.0),
+        ("flip", 0.5, 8.0),
+    ]
+    assert contenders(searched(tmp_path, far), OWN) == [
+        "pgs mask_ratio=0.25",
+        "flip mask_ratio=0.5",
+        "pgs mask_ratio=0.5",  # the study's own ratio
+        "none",
+    ]
     near = [("pgs", 0.25, 20.0), ("pgs", 0.5, 20.0), ("flip", 0.25, 0.0), ("flip", 0.5, 8.0)]
-    found = contenders(searched(tmp_path, near, name="near"))
+    found = contenders(searched(tmp_path, near, name="near"), OWN)
     assert set(found[:2]) == {"pgs mask_ratio=0.25", "pgs mask_ratio=0.5"}
     alone = [("pgs", 0.25, 20.0), ("pgs", 0.5, 0.0)]
-    assert contenders(searched(tmp_path, alone, beside=(), name="alone")) == [
+    assert contenders(searched(tmp_path, alone, beside=(), name="alone"), OWN) == [
         "pgs mask_ratio=0.25",
         "pgs mask_ratio=0.5",
     ]
     with pytest.raises(StudyError, match="one point and no rival"):
-        contenders(searched(tmp_path, alone[:1], beside=(), name="one"))
+        contenders(searched(tmp_path, alone[:1], beside=(), name="one"), OWN)
     with pytest.raises(StudyError, match="no point"):
-        contenders(Results(read_frames(write_runs(tmp_path, {"pgs": Arm()}, seeds=(0,), name="plain"))))
+        contenders(Results(read_frames(write_runs(tmp_path, {"pgs": Arm()}, seeds=(0,), name="plain"))), OWN)
 
 
 BUDGETS = ["{equal: tokens, amount: 20_000}", "{equal: seconds, amount: 8}"]
@@ -72,7 +86,7 @@ def test_a_budget_pays_for_the_pairs_that_the_search_was_trained_on(
     study = open_study(path, output=tmp_path, device="cpu")
     of_none, searched, _ = study.plan_sweep()
     specs = {spec.label: spec for spec in (*of_none, *searched)}
-    monkeypatch.setattr("pgsbench.session.confirming.contenders", lambda _: list(specs))
+    monkeypatch.setattr("pgsbench.session.confirming.contenders", lambda *_: list(specs))
     found = SimpleNamespace(
         runs=[SimpleNamespace(seed=0)], of=lambda label: [SimpleNamespace(spec=specs[label])]
     )

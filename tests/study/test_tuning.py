@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from tinyworld import TinyWorld
 
-from pgsbench.errors import ConfigError
+from pgsbench.errors import ConfigError, StudyError
 from pgsbench.evaluation.evaluate import half_of
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.session.opening import open_study
+from pgsbench.session.tuning import tuning
 from pgsbench.study.open import open_by_name
-from pgsbench.study.tuning import at_border, tuning_of
+from pgsbench.study.tuning import tuning_of
 
+RATE = "training.learning_rate"
 TUNE = {
     "search": None,
     "tune": {"space": {"training.learning_rate": {"low": 1e-4, "high": 1e-1, "log": True}}, "trials": 3},
@@ -68,12 +72,28 @@ def items_of(results):
     }
 
 
-def test_a_best_on_the_border_is_said(tiny):
-    file = open_by_name(tiny.study, overrides=TUNE)
-    searched = tuning_of(file, ["pgs"])
-    path = "training.learning_rate"
-    assert at_border(searched, {path: 1e-4}) == at_border(searched, {path: 0.1}) == [path]
-    assert at_border(searched, {path: 1e-3}) == []
+def test_a_best_on_the_border_is_said():
+    def found(*scores):
+        label_of = {
+            f"pgs {n}": ({RATE: 10.0**-n, "strategy.edge": "none"}, score) for n, score in enumerate(scores)
+        }
+        results = SimpleNamespace(
+            labels_of=lambda _: list(label_of),
+            objective_value=lambda label: label_of[label][1],
+            params_of=lambda label: label_of[label][0],
+            study=SimpleNamespace(name="made-up"),
+        )
+        return tuning(results, "pgs")
+
+    assert found(0.3, 0.2, 0.1).at_border == (RATE,)
+    assert found(0.1, 0.2, 0.3).at_border == (RATE,)
+    assert found(0.1, 0.3, 0.2).at_border == ()
+    assert found(0.1, 0.2).at_border == ()
+    failed = found(float("nan"), 0.3, 0.2)
+    assert [one.score for one in failed.tried] == [None, 0.3, 0.2]
+    assert failed.params[RATE] == 0.1
+    with pytest.raises(StudyError, match="no point of this arm has a score"):
+        found(float("nan"))
 
 
 def test_a_tuning_goes_on_where_it_was(tiny, tmp_path):

@@ -32,6 +32,8 @@ from pgsbench.training.loop import train
 from pgsbench.training.ranks import Ranks, joined
 
 CPU, FORK = torch.device("cpu"), multiprocessing.get_context("fork")
+# A process group starts threads: what joins one is forked from a process without any, unlike this one.
+CLEAN = multiprocessing.get_context("forkserver")
 CONFIG = TrainingConfig(samples=96, batch_size=16, log_every_steps=1, checkpoint_every_steps=2)
 AUGMENT = AugmentConfig(scale=(0.3, 1.0))
 
@@ -172,13 +174,13 @@ def be_rank(
 def run_by(
     world_size: int, tiny: TinyWorld, folder: Path, *, readers: int, moment: str = ""
 ) -> list[int | None]:
-    """Train by forked processes; return how they ended. Where one is to die, all are killed with it."""
+    """Train by so many processes; return how they ended. Where one is to die, all are killed with it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     # Only rank 0 emits and writes, so the moment is its own.
     ranks = [
-        FORK.Process(
+        CLEAN.Process(
             target=be_rank, args=(rank, world_size, port, tiny, folder, readers, moment if rank == 0 else "")
         )
         for rank in range(world_size)
@@ -214,7 +216,7 @@ def test_a_gradient_is_the_same_sum_before_and_after_buckets_move(tmp_path: Path
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    ranks = [FORK.Process(target=be_backward, args=(rank, port, tmp_path)) for rank in range(4)]
+    ranks = [CLEAN.Process(target=be_backward, args=(rank, port, tmp_path)) for rank in range(4)]
     for rank in ranks:
         rank.start()
     for rank in ranks:
