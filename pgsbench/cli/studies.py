@@ -135,7 +135,7 @@ def scale(
     *,
     options: opt.StudyOptions,
 ) -> None:
-    """Train the arms at growing budgets, fit each, foretell a larger one and measure it."""
+    """Train the arms at growing budgets, fit each, predict a larger one and measure it."""
     opened = _open(study, options, stays=True)
     from pgsbench.session import scaling
 
