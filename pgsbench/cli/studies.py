@@ -20,7 +20,6 @@ from pgsbench.reporting import terminal
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pgsbench.records.run_spec import RunSpec
     from pgsbench.reporting.render import Table
     from pgsbench.session.study import Study
 
@@ -51,7 +50,8 @@ def sweep(
         if num_open:
             rule = "a sampler chooses its points while the command looks on"
             raise ConfigError(rule, where="--detach", way_out="`--set search.sampler=grid`, or stay")
-        return _leave(opened, [*references, *searched], options)
+        left = opened.leave([*references, *searched], submit=not options.dry_run)
+        return _show_left(opened, left, options)
     from pgsbench.session.confirming import confirm as run_again
 
     found = opened.sweep(trials)
@@ -93,7 +93,8 @@ def compare(
             typer.echo(f"with all {seeds} seeds; fewer, where it is decided sooner", err=True)
         return _show_plan(opened, opened.dry_run(arms), options)
     if options.dry_run or options.detach:
-        return _leave(opened, opened.plan(arms), options)
+        left = opened.leave(opened.plan(arms), submit=not options.dry_run)
+        return _show_left(opened, left, options)
     if until:
         repeat = partial(comparing.compare_until_decided, opened, others, hours=hours, **looks)
         found = repeat(on_look=partial(typer.echo, err=True))
@@ -121,7 +122,8 @@ def train(
     if options.dry_run and not options.write:
         return _show_plan(opened, opened.dry_run(arms), options)
     if options.dry_run or options.detach:
-        return _leave(opened, opened.plan(arms), options)
+        left = opened.leave(opened.plan(arms), submit=not options.dry_run)
+        return _show_left(opened, left, options)
     _finish(opened, opened.train(arms).printout(), options)
 
 
@@ -222,9 +224,8 @@ def _show_plan(study: Study, plan: pd.DataFrame, options: opt.StudyOptions) -> N
     terminal.show_frame(plan, plan_table(study.name, plan), json=options.json)
 
 
-def _leave(study: Study, specs: Sequence[RunSpec], options: opt.StudyOptions) -> None:
-    """Lay the directories of runs, or submit their jobs, and say what there is now."""
-    left = study.leave(specs, submit=not options.dry_run)
+def _show_left(study: Study, left: Sequence[Path], options: opt.StudyOptions) -> None:
+    """Say what there is now: directories of runs that were laid, or jobs that were submitted."""
     if options.dry_run:
         return typer.echo("\n".join(map(str, left)))
     typer.echo(f"{study.name}: jobs of {len(left)} runs submitted\npgsbench study status {study.name}")

@@ -13,7 +13,7 @@ Python's multiprocessing asks for.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from pgsbench.errors import ConfigError, StudyError
 from pgsbench.evaluation.suite import suite_of
 from pgsbench.evaluation.task_data import locate, make_builtin
 from pgsbench.execution.driver import Watcher, enter, give_away, work_off
-from pgsbench.execution.engine import Engine, Slots
+from pgsbench.execution.engine import Engine
 from pgsbench.execution.folder import StudyFolder, driving
 from pgsbench.execution.kept_times import KeptTimes
 from pgsbench.execution.search import search
@@ -87,11 +87,6 @@ class Study:
         return self.file.config.name
 
     @property
-    def slots(self) -> Slots:
-        """Of which devices and threads its runs are trained."""
-        return self.engine.slots
-
-    @property
     def arms(self) -> list[str]:
         """Its arms, the base first."""
         return self.file.config.arm_names
@@ -148,7 +143,7 @@ class Study:
         return self._costs([*references, *searched], num_open)
 
     def _costs(self, specs: Sequence[RunSpec], num_open: int = 0) -> pd.DataFrame:
-        return costs(specs, self.folder(), self.slots, self.foreseen, num_open)
+        return costs(specs, self.folder(), self.engine.slots, self.foreseen, num_open)
 
     def train(self, arms: Sequence[str] | None = None) -> StudyResults:
         """Train and evaluate the arms, or some of them; what is complete is reused.
@@ -160,7 +155,7 @@ class Study:
             The results; runs that failed are missing there, and stand in `failed`.
         """
         self.tune(arms)
-        return self._work_off(self.plan(arms))
+        return self._work(self.plan(arms))
 
     def tune(self, arms: Sequence[str] | None = None) -> tuple[Tuning, ...]:
         """Choose values for each arm by itself, where the study says so (`tune`): in the study ``NAME-tune``.
@@ -218,7 +213,7 @@ class Study:
         arms = self.compared(baselines, candidate)
         self.tune(arms)
         chosen, *others = map(arm_name, arms)
-        return self._work_off(self.plan(arms), candidate=chosen, baselines=others)
+        return self._work(self.plan(arms), candidate=chosen, baselines=others)
 
     def sweep(self, trials: int | None = None) -> StudyResults:
         """Search the study's space, and train beside it the arms that are not searched.
@@ -230,9 +225,7 @@ class Study:
             StudyError: The study has nothing to search.
         """
         references, searched, _ = self.plan_sweep(trials)
-        return self._work(
-            lambda folder, watcher: search(folder, references, self.engine, watcher), [*references, *searched]
-        )
+        return self._work(references, searched)
 
     def plan_sweep(self, trials: int | None = None) -> tuple[list[RunSpec], list[RunSpec], int]:
         """Return the runs that are not searched, and what `searched_specs` says, with all data there.
@@ -337,8 +330,8 @@ class Study:
     @property
     def _planner(self) -> Planner:
         if self._cached_planner is None or self._cached_planner.study is not self.file:
-            device, threads = self.slots.device_type, self.slots.threads
-            pace = KeptTimes(self.runs_root / self.name, self.slots)
+            device, threads = self.engine.slots.device_type, self.engine.slots.threads
+            pace = KeptTimes(self.runs_root / self.name, self.engine.slots)
             self._cached_planner = Planner(self.file, device=device, threads=threads, pace=pace)
         return self._cached_planner
 
@@ -360,27 +353,18 @@ class Study:
             make_builtin(suite, progress=bars)
             locate(suite)
 
-    def _work_off(self, specs: Sequence[RunSpec], **compared: Any) -> StudyResults:
-        return self._work(
-            lambda folder, watcher: work_off(folder, enter(folder, specs, watcher), self.engine, watcher),
-            specs,
-            **compared,
-        )
-
     def _work(
-        self,
-        do: Callable[[StudyFolder, Watcher], list[tuple[RunSpec, Exception]]],
-        plan: Sequence[RunSpec],
-        **compared: Any,
+        self, specs: Sequence[RunSpec], searched: Sequence[RunSpec] | None = None, **compared: Any
     ) -> StudyResults:
         """Drive the study, show how far it is, and report on it.
 
         Args:
-            do: Works on its runs, and returns those that failed.
-            plan: The runs, as far as they are known.
+            specs: Runs to train.
+            searched: Those that its search asks for besides, as far as is known; None: it is not searched.
             **compared: What the report is about; see `results`.
         """
-        board, folder = Board(plan, self.slots), self.folder()
+        plan = [*specs, *(searched or ())]
+        board, folder = Board(plan, self.engine.slots), self.folder()
         missing = [spec for spec in plan if not folder.finished(spec)]
         if said := board.first_line(self.name, missing, str(self.report_folder / "report.html")):
             print(said, file=sys.stderr, flush=True)
@@ -389,7 +373,11 @@ class Study:
             shown(self._counts, board, feed, lambda: self.report(self.results(**compared))) as watcher,
             driving(self.runs_root / self.name, wait=self._wait, say=watcher.on_note),
         ):
-            self.failed = do(self.folder(), watcher)
+            folder = self.folder()
+            if searched is None:
+                self.failed = work_off(folder, enter(folder, specs, watcher), self.engine, watcher)
+            else:
+                self.failed = search(folder, specs, self.engine, watcher)
         results = self.results(**compared)
         self.report(results)
         with Bars() as bars:
