@@ -16,9 +16,9 @@ from pgsbench.errors import ConfigError, DataError
 from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.evaluation.suite import following, load_suite, suite_of
 from pgsbench.experiment import is_complete, run_once
+from pgsbench.study.design import Design
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
-from pgsbench.study.study_file import StudyFile
 from pgsbench.worlds import scenes
 from pgsbench.worlds.scenes import recipe_with
 
@@ -38,7 +38,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scenes.Recipe, "num_train", SMALL.num_train)  # the default, which names leave out
 
 
-def opened(tiny: TinyWorld, *overrides: str) -> StudyFile:
+def opened(tiny: TinyWorld, *overrides: str) -> Design:
     suite = tiny.folder / "scenes-some.yaml"
     suite.write_text(
         "name: some\ntasks:\n"

@@ -33,13 +33,13 @@ Arms = Annotated[list[str] | None, option("Only this arm; may be repeated.")]
 
 
 @command(app, "pgsbench sweep studies/ratio.yaml --set training.samples=8192", slow=True)
-@opt.takes_study_options
+@opt.takes_work_options
 def sweep(
     study: opt.StudyArgument,
     trials: Annotated[int | None, option("Trials in all, past ones included.", min=1, max=100_000)] = None,
     confirm: Annotated[int | None, option("Fresh seeds for the winner and rivals.", min=1, max=1000)] = None,
     *,
-    options: opt.StudyOptions,
+    options: opt.WorkOptions,
 ) -> None:
     """Search the study's space with Optuna; print the best points and what mattered, or where a mask pays."""
     opened = _open(study, options, stays=confirm is not None)
@@ -63,7 +63,7 @@ def sweep(
 
 
 @command(app, "pgsbench compare --baselines flip,grid --until decided --margin 1.0", slow=True)
-@opt.takes_study_options
+@opt.takes_work_options
 def compare(
     baselines: Baselines,
     candidate: opt.Candidate = None,
@@ -73,7 +73,7 @@ def compare(
     max_seeds: Annotated[int | None, option("With --until: no more seeds (default: 8).", min=2)] = None,
     hours: Annotated[float | None, option("With --until: begin no seed that would end later.", min=0)] = None,
     *,
-    options: opt.StudyOptions,
+    options: opt.WorkOptions,
 ) -> None:
     """Compare a mask with others that differ in nothing else: seeds, 95 % intervals, paired tests."""
     only_with("--until decided", until, margin=margin, max_seeds=max_seeds, hours=hours)
@@ -104,13 +104,13 @@ def compare(
 
 
 @command(app, "pgsbench train studies/baselines.yaml --arm pgs --arm flip --seeds 1", slow=True)
-@opt.takes_study_options
+@opt.takes_work_options
 def train(
     study: opt.StudyArgument,
     arm: Arms = None,
     from_: Annotated[str | None, option(_FROM, "--from", metavar="RUN[@CHECKPOINT]")] = None,
     *,
-    options: opt.StudyOptions,
+    options: opt.WorkOptions,
 ) -> None:
     """Train and evaluate the arms of a study; what exists with the same configuration is reused."""
     if from_ is not None:
@@ -128,14 +128,14 @@ def train(
 
 
 @command(app, "pgsbench scale baselines --budgets 0.25,0.5,1,2 --hold-out 4", slow=True)
-@opt.takes_study_options
+@opt.takes_work_options
 def scale(
     study: opt.StudyArgument,
     budgets: Annotated[str, option("Multiples of the study's samples or budget, joined by commas.")],
     hold_out: Annotated[float | None, option("A larger multiple, predicted before it is trained.")] = None,
     unit: Annotated[Literal["flops", "samples", "hours"], option("What fits are over.")] = "flops",
     *,
-    options: opt.StudyOptions,
+    options: opt.WorkOptions,
 ) -> None:
     """Train the arms at growing budgets, fit each, predict a larger one and measure it."""
     opened = _open(study, options, stays=True)
@@ -194,7 +194,7 @@ def run(
     typer.echo(run(directory, device=device, threads=threads).path)
 
 
-def _open(study: str, options: opt.StudyOptions, *, stays: bool = False) -> Study:
+def _open(study: str, options: opt.WorkOptions, *, stays: bool = False) -> Study:
     """Open a study; one that stays goes on from results, so its work cannot be left to others."""
     from pgsbench.study.open import open_by_name
 
@@ -218,20 +218,20 @@ def _open(study: str, options: opt.StudyOptions, *, stays: bool = False) -> Stud
     )
 
 
-def _show_plan(study: Study, plan: pd.DataFrame, options: opt.StudyOptions) -> None:
+def _show_plan(study: Study, plan: pd.DataFrame, options: opt.WorkOptions) -> None:
     from pgsbench.reporting.plan_tables import plan_table
 
     terminal.show_frame(plan, plan_table(study.name, plan), json=options.json)
 
 
-def _show_left(study: Study, left: Sequence[Path], options: opt.StudyOptions) -> None:
+def _show_left(study: Study, left: Sequence[Path], options: opt.WorkOptions) -> None:
     """Say what there is now: directories of runs that were laid, or jobs that were submitted."""
     if options.dry_run:
         return typer.echo("\n".join(map(str, left)))
     typer.echo(f"{study.name}: jobs of {len(left)} runs submitted\npgsbench study status {study.name}")
 
 
-def _finish(study: Study, printout: tuple[list[Table], str], options: opt.StudyOptions) -> None:
+def _finish(study: Study, printout: tuple[list[Table], str], options: opt.WorkOptions) -> None:
     """Print what was found, where the report is, and what failed."""
     json, (tables, words) = options.json, printout
     terminal.show(*tables, json=json)

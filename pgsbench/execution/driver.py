@@ -17,7 +17,7 @@ from pgsbench.data.samples import Tokenize
 from pgsbench.data.store import Progress
 from pgsbench.errors import Interrupted, RunError, RunHeldError, StudyError
 from pgsbench.execution.engine import Engine
-from pgsbench.execution.folder import StudyFolder
+from pgsbench.execution.ledger import Ledger
 from pgsbench.experiment import is_trained
 from pgsbench.models.architectures import image_size_of
 from pgsbench.records.run_records import Failure
@@ -57,7 +57,7 @@ class Watcher:
     on_progress: Progress = lambda *_: None
 
 
-def enter(folder: StudyFolder, specs: Sequence[RunSpec], watcher: Watcher) -> list[RunSpec]:
+def enter(folder: Ledger, specs: Sequence[RunSpec], watcher: Watcher) -> list[RunSpec]:
     """Enter runs into the study's record and return those that are left to work on, equal ones once.
 
     What they hold in memory is decoded, so that it is done once and somebody sees it. What has failed is
@@ -83,7 +83,7 @@ def enter(folder: StudyFolder, specs: Sequence[RunSpec], watcher: Watcher) -> li
     return list(missing.values())
 
 
-def give_away(folder: StudyFolder, missing: Sequence[RunSpec], engine: Engine) -> None:
+def give_away(folder: Ledger, missing: Sequence[RunSpec], engine: Engine) -> None:
     """Give runs to an engine that goes on without the command, and wait for nothing."""
     with engine:
         for spec in missing:
@@ -93,7 +93,7 @@ def give_away(folder: StudyFolder, missing: Sequence[RunSpec], engine: Engine) -
 
 
 def work_off(
-    folder: StudyFolder,
+    folder: Ledger,
     missing: Iterable[RunSpec],
     engine: Engine,
     watcher: Watcher,
@@ -124,7 +124,7 @@ def work_off(
 class _Driver:
     def __init__(
         self,
-        folder: StudyFolder,
+        folder: Ledger,
         engine: Engine,
         watcher: Watcher,
         waiting: deque[RunSpec],
@@ -227,7 +227,7 @@ class _Driver:
         self._on_ended(spec, error)
 
 
-def _tell_score(folder: StudyFolder, spec: RunSpec, watcher: Watcher) -> None:
+def _tell_score(folder: Ledger, spec: RunSpec, watcher: Watcher) -> None:
     scores = folder.scores(spec)
     if scores is not None and scores.groups:
         watcher.on_score(spec, Objective().value(scores))

@@ -19,7 +19,7 @@ from pgsbench.errors import UserError
 from pgsbench.execution.adviser import MAX_DRAWS, Adviser, KnownPoint, ScoredPoint, distribution, importances
 from pgsbench.execution.driver import Watcher, enter, work_off
 from pgsbench.execution.engine import Engine
-from pgsbench.execution.folder import StudyFolder
+from pgsbench.execution.ledger import Ledger
 from pgsbench.execution.pruning import probe_values
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import Importances
@@ -32,7 +32,7 @@ ARM = "arm"
 
 
 def search(
-    folder: StudyFolder, references: Sequence[RunSpec], engine: Engine, watcher: Watcher
+    folder: Ledger, references: Sequence[RunSpec], engine: Engine, watcher: Watcher
 ) -> list[tuple[RunSpec, Exception]]:
     """Work off the study's search space, and beside it the runs that nothing is searched in.
 
@@ -77,7 +77,7 @@ def search(
 
 
 @dataclass
-class _Entry:
+class _Asked:
     """A point of the search.
 
     Attributes:
@@ -94,14 +94,12 @@ class _Entry:
 class _Book:
     """The points of one space, of some of the searched arms, and what each point still waits for."""
 
-    def __init__(
-        self, folder: StudyFolder, watcher: Watcher, config: SearchConfig, arms: Sequence[str]
-    ) -> None:
+    def __init__(self, folder: Ledger, watcher: Watcher, config: SearchConfig, arms: Sequence[str]) -> None:
         self._folder, self._config, self._watcher = folder, config, watcher
         self._limit = config.trials
         self._arms, self._domains = list(arms), domains_of(folder.study)
         self._objectives = objectives_of(config)
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, _Asked] = {}
         self._notes: set[str] = set()
         directions = [one.direction for one in self._objectives]
         self._distributions = self._all_distributions()
@@ -180,11 +178,11 @@ class _Book:
         return list(points.values())
 
     def _enter(self, points: Sequence[Point]) -> list[RunSpec]:
-        planner, entries = self._folder.planner, list[_Entry]()
+        planner, entries = self._folder.planner, list[_Asked]()
         for point in points:
             specs = planner.specs([point.arm], point.params)
             params = self._params_of(point)
-            entries.append(_Entry(params, specs, KnownPoint(params)))
+            entries.append(_Asked(params, specs, KnownPoint(params)))
         everything = [spec for entry in entries for spec in entry.specs]
         missing = enter(self._folder, everything, self._watcher)
         self._entries |= {entry.specs[0].label: entry for entry in entries}
@@ -215,7 +213,7 @@ class _Book:
                 scored.append(ScoredPoint(entry.params, values))
         return importances(scored, self._distributions)
 
-    def _look(self, entry: _Entry) -> None:
+    def _look(self, entry: _Asked) -> None:
         """Tell what a point has given, where all of its runs are complete, or that it was pruned."""
         runs = [self._folder.directory(spec) for spec in entry.specs]
         probed = self._probed(entry.specs, runs)

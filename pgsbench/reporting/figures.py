@@ -21,7 +21,7 @@ from pgsbench.reporting.gallery import ShownSelection, mask_gallery
 from pgsbench.reporting.pareto import TIME, costs_of, points_of
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.intervals import Interval
-from pgsbench.reporting.study_frames import Gallery, PlannedRun, StudyFrames
+from pgsbench.reporting.study_frames import Frames, Gallery, PlannedRun
 from pgsbench.reporting.style import (
     FAINT,
     FIRST_WIDTH,
@@ -251,7 +251,7 @@ def _time_unit(largest: float) -> tuple[str, float]:
     return (" (minutes)", 60.0) if largest < 3 * 3600 else (" (hours)", 3600.0)
 
 
-def loss_curves(study: StudyFrames) -> Figure | None:
+def loss_curves(study: Frames) -> Figure | None:
     """Training loss against pairs seen: a line per label, its mean over seeds, points of an arm alike.
 
     None where there is no curve.
@@ -330,7 +330,7 @@ def names_for(results: Results) -> list[str]:
 _CURVES = {"loss": "contrastive loss", "lr": "learning rate", "samples_per_second": "pairs a second"}
 
 
-def draw_missing(study: StudyFrames) -> None:
+def draw_missing(study: Frames) -> None:
     """Draw ``figures/masks.png`` and ``figures/curves.png`` of each complete run that lacks them."""
     for run in study.runs:
         if run.state != "done" or not RunDir(run.path).exists:  # deleted since it was read

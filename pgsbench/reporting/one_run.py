@@ -14,7 +14,7 @@ from pgsbench.errors import RunError, StudyError
 from pgsbench.records.kept import kept_folder, parted
 from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import RunSpec, flatten, short
-from pgsbench.records.study_record import StudyRun
+from pgsbench.records.study_record import Entry
 from pgsbench.reporting.render import COUNT, PERCENT, POINTS, Estimate, Format, Header, Table
 from pgsbench.reporting.statistics.intervals import difference
 from pgsbench.reporting.statistics.paired_values import PairedValues
@@ -225,7 +225,7 @@ def _measured(value: object) -> str:
 
 
 def _read(run: Run) -> PlannedRun:
-    return read_run(run.path.parent, StudyRun(run.spec, run.path.name))
+    return read_run(run.path.parent, Entry(run.spec, run.path.name))
 
 
 def _paired(both: list[PlannedRun], task: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pgsbench.execution.estimate import Cost
     from pgsbench.models.step_memory import StepMemory
     from pgsbench.records.run_spec import RunSpec
-    from pgsbench.study.study_file import StudyFile
+    from pgsbench.study.design import Design
 
 #: Column of the frame -> column of the table.
 _PLAN: dict[str, str | tuple[str, Format]] = {
@@ -136,7 +136,7 @@ def status_table(study: str, runs: Sequence[RunStatus]) -> Table:
     return Table(f"{study}: {title or 'nothing is planned'}", header, rows, notes)
 
 
-def deviation_frame(file: StudyFile) -> pd.DataFrame:
+def deviation_frame(file: Design) -> pd.DataFrame:
     """Return one row for each setting of a study that is not the published one.
 
     Columns: setting, here, published, why (None where the study does not explain it), arms (names, joined by

@@ -28,8 +28,8 @@ from pgsbench.evaluation.suite import suite_of
 from pgsbench.evaluation.task_data import locate, make_builtin
 from pgsbench.execution.driver import Watcher, enter, give_away, work_off
 from pgsbench.execution.engine import Engine
-from pgsbench.execution.folder import StudyFolder, driving
 from pgsbench.execution.kept_times import KeptTimes
+from pgsbench.execution.ledger import Ledger, driving
 from pgsbench.execution.search import search
 from pgsbench.execution.shown import Board, Counts, shown
 from pgsbench.progress import Bars
@@ -37,17 +37,16 @@ from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import DecisionPlan, Tuning
 from pgsbench.reporting.figures import draw_missing
+from pgsbench.reporting.findings import Findings
 from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.plan_tables import with_tuning
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.reporting.study_results import StudyResults
 from pgsbench.reporting.tuned import tuning
 from pgsbench.session.planning import costs
+from pgsbench.study.design import Design
 from pgsbench.study.objective import check_baselines
 from pgsbench.study.plan import Planner, reference_arms, searched_specs, with_arms
-from pgsbench.study.study_file import StudyFile
-from pgsbench.study.tuning import tuning_of
 from pgsbench.tracking.mirror import Mirror, Synced
 from pgsbench.tracking.rundir import find_or_make
 
@@ -56,21 +55,21 @@ class Study:
     """A study at work; made by `open_study`.
 
     Args:
-        file: The study file.
+        design: The study.
         output: The folder of ``runs/`` and ``reports/``.
         engine: Who works on its runs.
         command: What the record says has run the study.
         wait: See `work_on`.
 
     Attributes:
-        file: The study file, as it is worked on now.
+        design: The study, as it is worked on now.
         engine: Who works on its runs.
         runs_root: The folder of all studies.
         failed: The runs of the last call that failed, each with its error.
     """
 
-    def __init__(self, file: StudyFile, output: Path, engine: Engine, *, command: str, wait: bool) -> None:
-        self.file, self.engine, self._command, self._wait = file, engine, command, wait
+    def __init__(self, design: Design, output: Path, engine: Engine, *, command: str, wait: bool) -> None:
+        self.design, self.engine, self._command, self._wait = design, engine, command, wait
         self._output, self.runs_root = output, (output / "runs").resolve()
         self.failed: list[tuple[RunSpec, Exception]] = []
         self._counts = Counts()
@@ -79,21 +78,21 @@ class Study:
         self.foreseen: Sequence[RunSpec] = ()  # runs that `dry_run` takes for trained before
 
     def __repr__(self) -> str:
-        return f"Study({self.name!r}, arms={self.arms}, seeds={self.file.config.seeds})"
+        return f"Study({self.name!r}, arms={self.arms}, seeds={self.design.config.seeds})"
 
     @property
     def name(self) -> str:
         """Name of the study, and of its folders."""
-        return self.file.config.name
+        return self.design.config.name
 
     @property
     def arms(self) -> list[str]:
         """Its arms, the base first."""
-        return self.file.config.arm_names
+        return self.design.config.arm_names
 
-    def beside(self, file: StudyFile) -> Study:
+    def beside(self, design: Design) -> Study:
         """Take another study to work in the same place; its runs are counted with those of this one."""
-        other = Study(file, self._output, self.engine, command=self._command, wait=self._wait)
+        other = Study(design, self._output, self.engine, command=self._command, wait=self._wait)
         other._counts = self._counts
         return other
 
@@ -145,7 +144,7 @@ class Study:
     def _costs(self, specs: Sequence[RunSpec], num_open: int = 0) -> pd.DataFrame:
         return costs(specs, self.folder(), self.engine.slots, self.foreseen, num_open)
 
-    def train(self, arms: Sequence[str] | None = None) -> StudyResults:
+    def train(self, arms: Sequence[str] | None = None) -> Findings:
         """Train and evaluate the arms, or some of them; what is complete is reused.
 
         Args:
@@ -176,17 +175,17 @@ class Study:
         if before is None:
             return ()
         found = before.sweep().statistics
-        chosen = tuple(tuning(found, arm) for arm in before.file.config.searched_arms)
-        tuned = {**self.file.config.tuned, **{one.arm: one.params for one in chosen}}
-        self.file = replace(self.file, config=self.file.config.model_copy(update={"tuned": tuned}))
+        chosen = tuple(tuning(found, arm) for arm in before.design.config.searched_arms)
+        tuned = {**self.design.config.tuned, **{one.arm: one.params for one in chosen}}
+        self.design = replace(self.design, config=self.design.config.model_copy(update={"tuned": tuned}))
         self._tunings = (*self._tunings, *chosen)
         return chosen
 
     def untuned(self, arms: Sequence[str] | None = None) -> Study | None:
         """Return the study that tunes those of the arms that are not tuned yet; None: there are none."""
-        names, config = self._with_arms(arms), self.file.config
+        names, config = self._with_arms(arms), self.design.config
         left = [arm for arm in names if arm not in config.tuned]
-        return self.beside(tuning_of(self.file, left)) if config.tune and left else None
+        return self.beside(self.design.tuning(left)) if config.tune and left else None
 
     def compare(
         self,
@@ -195,7 +194,7 @@ class Study:
         candidate: str | None = None,
         seeds: int | Sequence[int] | None = None,
         plan: DecisionPlan | None = None,
-    ) -> StudyResults:
+    ) -> Findings:
         """Compare an arm with others: train what is missing, then intervals and paired tests.
 
         Args:
@@ -208,14 +207,14 @@ class Study:
             UserError: There is no such arm, or nothing to compare.
         """
         if seeds is not None:
-            self.file = self.file.with_seeds(range(seeds) if isinstance(seeds, int) else seeds)
+            self.design = self.design.with_seeds(range(seeds) if isinstance(seeds, int) else seeds)
         self._decision = plan
         arms = self.compared(baselines, candidate)
         self.tune(arms)
         chosen, *others = map(arm_name, arms)
         return self._work(self.plan(arms), candidate=chosen, baselines=others)
 
-    def sweep(self, trials: int | None = None) -> StudyResults:
+    def sweep(self, trials: int | None = None) -> Findings:
         """Search the study's space, and train beside it the arms that are not searched.
 
         Args:
@@ -233,14 +232,14 @@ class Study:
         Raises:
             StudyError: The study has nothing to search.
         """
-        if self.file.config.search is None:
+        if self.design.config.search is None:
             raise StudyError(
                 "the study has nothing to search",
                 where=self.name,
                 way_out="add `search:` with a `space:`, or use `pgsbench train` or `compare`",
             )
-        self.file = self.file.with_trials(trials)
-        references = self.plan(reference_arms(self.file))
+        self.design = self.design.with_trials(trials)
+        references = self.plan(reference_arms(self.design))
         searched, num_open = searched_specs(self._planner)
         with Bars() as bars:
             self._prepare_data(searched, bars)
@@ -259,7 +258,7 @@ class Study:
         Raises:
             ConfigError: The engine's runs end with the command, or the study's arms are tuned first.
         """
-        if self.file.config.tune is not None:
+        if self.design.config.tune is not None:
             rule, way_out = "arms are tuned while the command looks on", "let `pgsbench train` stay"
             raise ConfigError(rule, where=f"{self.name}, tune", way_out=way_out)
         if submit and not self.engine.goes_on:
@@ -272,9 +271,7 @@ class Study:
                 give_away(folder, missing, self.engine)
             return [find_or_make(self.runs_root, spec).path for spec in missing]
 
-    def results(
-        self, *, candidate: str | None = None, baselines: Sequence[str] | None = None
-    ) -> StudyResults:
+    def results(self, *, candidate: str | None = None, baselines: Sequence[str] | None = None) -> Findings:
         """Read what the study's runs say, as they lie on disk.
 
         Args:
@@ -284,11 +281,11 @@ class Study:
         Raises:
             UserError: No run is there, there is no such arm, or nothing to compare the candidate with.
         """
-        return StudyResults(
+        return Findings(
             Results(read_frames(self.runs_root / self.name), candidate=candidate, baselines=baselines)
         )
 
-    def report(self, results: StudyResults | None = None) -> Path:
+    def report(self, results: Findings | None = None) -> Path:
         """Write the report of the study, and return its folder."""
         results = results or self.results()
         draw_missing(results.statistics.study)
@@ -318,29 +315,29 @@ class Study:
 
     def compared(self, baselines: Sequence[str], candidate: str | None = None) -> list[str]:
         """Return the arms that a comparison trains, the candidate first; see `compare`."""
-        chosen = candidate or self.file.config.base_arm
+        chosen = candidate or self.design.config.base_arm
         check_baselines(baselines, chosen)
         return [chosen, *baselines]
 
     def _with_arms(self, wanted: Sequence[str] | None) -> list[str]:
         wanted = self.arms if wanted is None else wanted
-        self.file = with_arms(self.file, wanted)
+        self.design = with_arms(self.design, wanted)
         return list(dict.fromkeys(map(arm_name, wanted)))
 
     @property
     def _planner(self) -> Planner:
-        if self._cached_planner is None or self._cached_planner.study is not self.file:
+        if self._cached_planner is None or self._cached_planner.study is not self.design:
             device, threads = self.engine.slots.device_type, self.engine.slots.threads
             pace = KeptTimes(self.runs_root / self.name, self.engine.slots)
-            self._cached_planner = Planner(self.file, device=device, threads=threads, pace=pace)
+            self._cached_planner = Planner(self.design, device=device, threads=threads, pace=pace)
         return self._cached_planner
 
     _decision: DecisionPlan | None = None
     _tunings: tuple[Tuning, ...] = ()
 
-    def folder(self) -> StudyFolder:
+    def folder(self) -> Ledger:
         """Return its folder and record, as they are now."""
-        found = StudyFolder.open(self._planner, self.runs_root, self._command)
+        found = Ledger.open(self._planner, self.runs_root, self._command)
         found.decision = self._decision or found.decision
         now = {one.arm for one in self._tunings}
         found.tunings = (*(one for one in found.tunings if one.arm not in now), *self._tunings)
@@ -355,7 +352,7 @@ class Study:
 
     def _work(
         self, specs: Sequence[RunSpec], searched: Sequence[RunSpec] | None = None, **compared: Any
-    ) -> StudyResults:
+    ) -> Findings:
         """Drive the study, show how far it is, and report on it.
 
         Args:

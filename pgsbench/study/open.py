@@ -16,10 +16,9 @@ from pgsbench.errors import ConfigError, UserError, nearest
 from pgsbench.evaluation.suite import Suite, load_suite, part_named
 from pgsbench.hashing import digest
 from pgsbench.study import studies
+from pgsbench.study.design import Design
 from pgsbench.study.objective import Objective
 from pgsbench.study.space import space_problems
-from pgsbench.study.study_file import StudyFile
-from pgsbench.study.tuning import tuning_problems
 
 #: What may be overridden in a study without making it another one, whose report would replace the first's.
 _SAME_STUDY = {"question", "seeds", "search", "explained"}
@@ -30,7 +29,7 @@ def open_by_name(
     *,
     overrides: Sequence[str] | Mapping[str, object] = (),
     seeds: int | None = None,
-) -> StudyFile:
+) -> Design:
     """Open a study as people ask for it.
 
     Args:
@@ -69,7 +68,7 @@ def find_study(name: str) -> Path:
     return known[bare]
 
 
-def open_study_file(path: Path, *, overrides: Sequence[str] = ()) -> StudyFile:
+def open_study_file(path: Path, *, overrides: Sequence[str] = ()) -> Design:
     """Read and check a study file, the fields of its strategies included.
 
     Args:
@@ -100,9 +99,11 @@ def open_study_file(path: Path, *, overrides: Sequence[str] = ()) -> StudyFile:
     problems = list(checked.problems)
     if checked.model is None:
         raise ConfigError.collect(problems, where=str(path))
-    study = StudyFile(checked.model, source, path.parent, place)
+    study = Design(checked.model, source, path.parent, place)
     problems += _arm_problems(study)
-    problems += [*space_problems(study), *tuning_problems(study)]
+    problems += space_problems(study)
+    if study.config.tune is not None:
+        problems += space_problems(study.tuning(study.config.arm_names))
     problems += _suite_problems(study)
     if problems:
         raise ConfigError.collect(problems, where=str(path))
@@ -125,7 +126,7 @@ def _override(data: dict[str, Any], overrides: Sequence[str]) -> dict[str, str]:
     return given
 
 
-def _arm_problems(study: StudyFile) -> Iterator[UserError]:
+def _arm_problems(study: Design) -> Iterator[UserError]:
     seen = set()
     for arm in study.config.arm_names:
         for problem in study.try_run(arm, {}, study.config.seeds[0])[1]:
@@ -135,7 +136,7 @@ def _arm_problems(study: StudyFile) -> Iterator[UserError]:
                 yield located
 
 
-def _suite_problems(study: StudyFile) -> Iterator[UserError]:
+def _suite_problems(study: Design) -> Iterator[UserError]:
     search, during = study.config.search, study.config.evaluation.during
     checks: list[Callable[[Suite], object]] = []
     if search is not None:

@@ -21,9 +21,9 @@ from pgsbench.models.architectures import file_hash_of
 from pgsbench.models.start import pretrained_id
 from pgsbench.records.run_spec import RESULTS_VERSION, Numerics, RunSpec, flatten
 from pgsbench.study.budget import Pace, spend
+from pgsbench.study.design import Design
 from pgsbench.study.objective import check_costs
 from pgsbench.study.space import domains_of
-from pgsbench.study.study_file import StudyFile
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Planner:
 
     def __init__(
         self,
-        study: StudyFile,
+        study: Design,
         *,
         device: str = "cpu",
         threads: int = 1,
@@ -78,9 +78,7 @@ class Planner:
         """
         return [self.spec(arm, seed, params or {}) for seed in self.study.config.seeds for arm in arms]
 
-    def spec(
-        self, arm: str, seed: int, params: Mapping[str, Any], *, study: StudyFile | None = None
-    ) -> RunSpec:
+    def spec(self, arm: str, seed: int, params: Mapping[str, Any], *, study: Design | None = None) -> RunSpec:
         """Return one run; see `specs`.
 
         Args:
@@ -165,7 +163,7 @@ def _contents(config: RunConfig, data: str) -> dict[str, Any]:
     }
 
 
-def with_arms(study: StudyFile, wanted: Sequence[str]) -> StudyFile:
+def with_arms(study: Design, wanted: Sequence[str]) -> Design:
     """Return the study with an arm for each wanted name: one it has, or one that is only a strategy.
 
     Args:
@@ -207,7 +205,7 @@ def _from_here(strategy: str) -> str:
     return str(Path(strategy).absolute())
 
 
-def reference_arms(study: StudyFile) -> list[str]:
+def reference_arms(study: Design) -> list[str]:
     """Return the arms that are trained once, beside the search; none beside arms searched by themselves."""
     if study.config.search is not None and study.config.search.per_arm:
         return []
@@ -215,7 +213,7 @@ def reference_arms(study: StudyFile) -> list[str]:
     return [name for name in study.config.arms if name not in searched]
 
 
-def grid_points(study: StudyFile, limit: int | None = None, arms: Sequence[str] | None = None) -> list[Point]:
+def grid_points(study: Design, limit: int | None = None, arms: Sequence[str] | None = None) -> list[Point]:
     """Return the points of a grid, at most `limit`: arm by arm, the last path changing fastest."""
     domains = domains_of(study)
     points = []
@@ -230,7 +228,7 @@ def grid_points(study: StudyFile, limit: int | None = None, arms: Sequence[str] 
     return points[:limit]
 
 
-def first_points(study: StudyFile, arms: Sequence[str]) -> list[Point]:
+def first_points(study: Design, arms: Sequence[str]) -> list[Point]:
     """Return the points that a search that samples begins with: those of the arms themselves, then `first`.
 
     A point that does not lie in the space is none of them.
@@ -250,7 +248,7 @@ def first_points(study: StudyFile, arms: Sequence[str]) -> list[Point]:
     return points
 
 
-def searched_points(study: StudyFile, trials: int | None = None) -> tuple[list[Point], bool]:
+def searched_points(study: Design, trials: int | None = None) -> tuple[list[Point], bool]:
     """Return the points that a search will ask for, and whether they are only stand-ins.
 
     A grid is known beforehand. A sampler chooses as it goes: its points stand at the middle of each range.

@@ -79,7 +79,7 @@ def sweep(study: Path, root: Path, name: str, *, is_real: bool) -> None:
     from made_up import MadeUpEngine, folder_of
 
     from pgsbench.execution.driver import Watcher
-    from pgsbench.execution.folder import driving
+    from pgsbench.execution.ledger import driving
     from pgsbench.execution.search import search
 
     random.seed(os.getpid())

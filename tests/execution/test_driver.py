@@ -19,7 +19,7 @@ from pgsbench.disk import held
 from pgsbench.errors import Interrupted, RunError, RunHeldError, StudyError
 from pgsbench.execution import folder as folder_module
 from pgsbench.execution.driver import Watcher, enter, work_off
-from pgsbench.execution.folder import driving
+from pgsbench.execution.ledger import driving
 from pgsbench.execution.search import search
 from pgsbench.records.run_records import Failure
 from pgsbench.records.run_spec import RunSpec

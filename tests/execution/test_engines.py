@@ -22,9 +22,10 @@ from tinyworld import HALF, TinyWorld
 from pgsbench.errors import ConfigError, Interrupted, RunError
 from pgsbench.execution.driver import Watcher, enter, work_off
 from pgsbench.execution.engine import Slots, plan_slots
-from pgsbench.execution.folder import StudyFolder
+from pgsbench.execution.ledger import Ledger
 from pgsbench.execution.local import LocalEngine, SlotExecutor
 from pgsbench.execution.run import Stop, run
+from pgsbench.execution.search import search
 from pgsbench.experiment import run_once
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
@@ -86,7 +87,7 @@ def test_an_error_that_is_nobodys_mistake_and_a_dead_worker_fail_one_run_each(
     kind, names = f"{tmp_path}/broken.py:Broken", ["raise", "die", "memory", "fine"]
     arms = ", ".join(f"{how}: {{strategy: {{name: '{kind}', how: {how}}}}}" for how in names)
     study = open_study_file(tiny.study, overrides=[f"arms={{{arms}}}", "search=null"])
-    folder = StudyFolder.open(Planner(study), tmp_path / "runs")
+    folder = Ledger.open(Planner(study), tmp_path / "runs")
     missing = enter(folder, folder.planner.specs(names), Watcher())
     failed = work_off(folder, missing, LocalEngine(Slots(("cpu",), 1), tmp_path / "runs"), Watcher())
     said = {spec.arm: str(error) for spec, error in failed}
@@ -114,7 +115,7 @@ def test_a_second_ctrl_c_ends_the_workers_at_once(tiny: TinyWorld, tmp_path: Pat
     # Tests that run in the background inherit an ignored Ctrl-C, which no user's terminal has.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     study = open_study_file(tiny.study, overrides=["training.samples=160000", "search=null"])
-    folder, seen = StudyFolder.open(Planner(study), tmp_path), list[float]()
+    folder, seen = Ledger.open(Planner(study), tmp_path), list[float]()
     missing = enter(folder, folder.planner.specs(["pgs"]), Watcher())
 
     def interrupt() -> None:
@@ -227,7 +228,7 @@ def test_a_run_that_was_laid_is_trained_by_its_own_command(tiny: TinyWorld, tmp_
 
 
 def test_a_sweep_on_dask_is_that_of_one_machine_though_a_worker_is_killed(
-    tiny: TinyWorld, tmp_path: Path
+    tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     distributed = pytest.importorskip("distributed")
     pause = "time.sleep(0.1 if os.environ.get('SLOW') else 0)"
@@ -250,9 +251,8 @@ def test_a_sweep_on_dask_is_that_of_one_machine_though_a_worker_is_killed(
                 killed.append(next(iter(cluster.workers.values())).pid)
                 os.kill(killed[0], signal.SIGKILL)
 
-        watched = there.watched
-        there.watched = lambda do, plan: watched(
-            lambda folder, watcher: do(folder, _with(watcher, kill_one)), plan
+        monkeypatch.setattr(
+            "pgsbench.session.study.search", lambda *at: search(*at[:3], _with(at[3], kill_one))
         )
         there.sweep()
         assert there.failed == []

@@ -14,7 +14,7 @@ from tinyworld import TinyWorld
 from pgsbench.errors import StudyError, UserError
 from pgsbench.execution.adviser import Adviser, KnownPoint
 from pgsbench.execution.driver import Watcher
-from pgsbench.execution.folder import StudyFolder
+from pgsbench.execution.ledger import Ledger
 from pgsbench.execution.search import search
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.study.open import open_study_file
@@ -39,9 +39,9 @@ class Bench:
         self.notes: list[str] = []
         self.importances: dict[str, float] = {}
 
-    def folder(self, *overrides: str, trials: int | None = None) -> StudyFolder:
+    def folder(self, *overrides: str, trials: int | None = None) -> Ledger:
         study = open_study_file(self.study, overrides=["arms={}", *overrides]).with_trials(trials)
-        return StudyFolder.open(Planner(study), self.runs_root)
+        return Ledger.open(Planner(study), self.runs_root)
 
     def search(
         self, *overrides: str, value: Value = ratio_of, trials: int | None = None

@@ -13,10 +13,10 @@ from pgsbench.records.study_record import Margin, StudyRecord
 from pgsbench.reporting.answer import basis, headline
 from pgsbench.reporting.columns import arms_table
 from pgsbench.reporting.decision.forecast import power_table
+from pgsbench.reporting.findings import Findings
 from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.reporting.study_results import StudyResults
 from pgsbench.session.comparing import compare_until_decided, with_all_seeds
 
 
@@ -35,18 +35,18 @@ class FakeStudy:
 
     def beside(self, file):
         other = FakeStudy(self.folder, self.lead)
-        other.file = file
+        other.design = file
         return other
 
     def plan(self, arms):
-        return [_spec("masks", arm, Arm(), seed) for arm in arms for seed in self.file.config.seeds]
+        return [_spec("masks", arm, Arm(), seed) for arm in arms for seed in self.design.config.seeds]
 
     def compare(self, baselines, *, candidate, seeds, plan):
         self.asked.append(list(seeds))
         arms = {"pgs": Arm(self.lead), **{name: Arm() for name in baselines}}
         folder = write_runs(self.folder, arms, seeds=seeds, num_items=120, seed_sd=0.0)
         replace(StudyRecord.read(folder), decision=plan).write(folder)
-        return StudyResults(Results(read_frames(folder)))
+        return Findings(Results(read_frames(folder)))
 
     def check_failed(self):
         pass

@@ -19,7 +19,7 @@ from pgsbench.reporting.pages.details import detail_tables
 from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.pareto import front_table
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.study_frames import StudyFrames, read_frames
+from pgsbench.reporting.study_frames import Frames, read_frames
 
 SPACE = {"strategy.tau": [0.1, 0.2, 0.3], "text.strategy": ["none", "random"]}
 NAMES = {"strategy.tau": "tau", "text.strategy": "text"}
@@ -46,7 +46,7 @@ class Made:
     """
 
     report: Path
-    frames: StudyFrames
+    frames: Frames
     twin: Twin
 
     @classmethod

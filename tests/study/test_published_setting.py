@@ -9,12 +9,12 @@ from study_files import load
 
 from pgsbench.cli.app import app
 from pgsbench.reporting.plan_tables import deviation_frame
+from pgsbench.study.design import Design
 from pgsbench.study.open import open_by_name
 from pgsbench.study.published import compare_with_published
-from pgsbench.study.study_file import StudyFile
 
 
-def deviating(file: StudyFile) -> dict[str, tuple[object, object, tuple[str, ...], str | None]]:
+def deviating(file: Design) -> dict[str, tuple[object, object, tuple[str, ...], str | None]]:
     return {
         one.setting: (one.here, one.published, one.arms, one.why)
         for one in compare_with_published(file).deviations

@@ -77,7 +77,7 @@ def overtaking(curves: pd.DataFrame, candidate: str, baseline: str, *, unit: str
     """Return at which budget a candidate overtakes a baseline.
 
     Args:
-        curves: `StudyFrames.score_curves`; of several tasks the mean counts.
+        curves: `Frames.score_curves`; of several tasks the mean counts.
         candidate: A label.
         baseline: Another one.
         unit: What the budget is in, of `UNITS`.

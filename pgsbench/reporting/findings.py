@@ -22,7 +22,7 @@ from pgsbench.reporting.statistics.overtaking import Overtaking, overtaking
 
 
 @dataclass(frozen=True)
-class StudyResults:
+class Findings:
     """The results of a study; scores are shares in [0, 1], differences of such.
 
     Attributes:

@@ -17,9 +17,9 @@ from pgsbench.records import files
 from pgsbench.records.run_records import PrunedMark
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.scores import Scores
-from pgsbench.records.study_record import DecisionPlan, Importances, StudyRecord, StudyRun, Tuning
+from pgsbench.records.study_record import DecisionPlan, Entry, Importances, StudyRecord, Tuning
+from pgsbench.study.design import Design
 from pgsbench.study.plan import Planner
-from pgsbench.study.study_file import StudyFile
 from pgsbench.tracking.rundir import RunDir, find_runs
 from pgsbench.tracking.states import pruned_points
 
@@ -28,7 +28,7 @@ WAIT_SECONDS = 2.0
 
 
 @dataclass
-class StudyFolder:
+class Ledger:
     """A study on disk.
 
     Attributes:
@@ -44,14 +44,14 @@ class StudyFolder:
     planner: Planner
     runs_root: Path
     command: str = ""
-    runs: dict[str, StudyRun] = field(default_factory=dict)
+    runs: dict[str, Entry] = field(default_factory=dict)
     importances: Importances | None = None
     decision: DecisionPlan | None = None
     tunings: tuple[Tuning, ...] = ()
     _fingerprints: dict[tuple[str, str | None, str], str] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, planner: Planner, runs_root: Path, command: str = "") -> StudyFolder:
+    def open(cls, planner: Planner, runs_root: Path, command: str = "") -> Ledger:
         """Return the study's folder with those runs of earlier commands that the study still asks for."""
         folder = cls(planner, runs_root, command)
         if (folder.path / files.STUDY).is_file():
@@ -62,7 +62,7 @@ class StudyFolder:
             folder.runs = {run.spec.name: run for run in before.runs if folder._asks_for(run)}
         return folder
 
-    def _asks_for(self, run: StudyRun) -> bool:
+    def _asks_for(self, run: Entry) -> bool:
         # Whatever was edited, the base, the arm, the code of a strategy: the run is then another.
         spec, config = run.spec, self.study.config
         has_arm = spec.arm in config.arm_names or run.is_of_command
@@ -74,7 +74,7 @@ class StudyFolder:
             return False
 
     @property
-    def study(self) -> StudyFile:
+    def study(self) -> Design:
         """The study."""
         return self.planner.study
 
@@ -119,7 +119,7 @@ class StudyFolder:
         for spec in specs:
             place = directories.setdefault(spec.id, spec.folder)
             is_of_command = spec.arm in self.study.of_commands
-            self.runs[spec.name] = StudyRun(spec, place, self.suite_fingerprint(spec), is_of_command)
+            self.runs[spec.name] = Entry(spec, place, self.suite_fingerprint(spec), is_of_command)
         self.write()
 
     def look_for(self, spec: RunSpec) -> RunDir:
