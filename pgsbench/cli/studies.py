@@ -171,15 +171,15 @@ def plan(
         return terminal.show(found, json=json)
     from pgsbench.study.open import open_by_name
 
-    file = open_by_name(study, overrides=set_ or [], seeds=seeds)
+    design = open_by_name(study, overrides=set_ or [], seeds=seeds)
     if published:
         from pgsbench.reporting.plan_tables import deviation_frame, deviation_table
 
-        frame = deviation_frame(file)
-        return terminal.show_frame(frame, deviation_table(file.config.name, frame), json=json)
+        frame = deviation_frame(design)
+        return terminal.show_frame(frame, deviation_table(design.config.name, frame), json=json)
     from pgsbench.session import planning  # late: a mistake in the study is said sooner
 
-    terminal.show(*planning.plan(file, device=device, output=output), json=json)
+    terminal.show(*planning.plan(design, device=device, output=output), json=json)
 
 
 @command(app, "torchrun --nproc-per-node 8 -m pgsbench run runs/paper/pgs-s0-3f9a1c2b", slow=True)
@@ -203,11 +203,11 @@ def _open(study: str, options: opt.WorkOptions, *, stays: bool = False) -> Study
             "it goes on from results, so it has to stay", where="--detach", way_out="leave it out"
         )
     only_with("--dry-run", options.dry_run or None, write=options.write or None)
-    file = open_by_name(study, overrides=options.set_ or [], seeds=options.seeds)
+    design = open_by_name(study, overrides=options.set_ or [], seeds=options.seeds)
     from pgsbench.session.opening import work_on  # late: a mistake in the study is said sooner
 
     return work_on(
-        file,
+        design,
         output=options.output,
         jobs=options.jobs,
         device=options.device,

@@ -1,4 +1,4 @@
-"""The folder of a study, ``runs/<study>``, and the record in it, written by the command that drives it."""
+"""The ledger of a study: which runs it has and where they lie, written by the command that drives it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WAIT_SECONDS = 2.0
 
 @dataclass
 class Ledger:
-    """A study on disk.
+    """A study on disk: its folder, ``runs/<study>``, and its record, in which runs are entered.
 
     Attributes:
         planner: Plans the study's runs.
@@ -52,15 +52,15 @@ class Ledger:
 
     @classmethod
     def open(cls, planner: Planner, runs_root: Path, command: str = "") -> Ledger:
-        """Return the study's folder with those runs of earlier commands that the study still asks for."""
-        folder = cls(planner, runs_root, command)
-        if (folder.path / files.STUDY).is_file():
-            before = StudyRecord.read(folder.path)
-            if before.config.evaluation.at_end == folder.study.config.evaluation.at_end:
-                folder.importances, folder.decision = before.importances, before.decision
-                folder.tunings = before.tunings
-            folder.runs = {run.spec.name: run for run in before.runs if folder._asks_for(run)}
-        return folder
+        """Return the study's ledger with those runs of earlier commands that the study still asks for."""
+        ledger = cls(planner, runs_root, command)
+        if (ledger.path / files.STUDY).is_file():
+            before = StudyRecord.read(ledger.path)
+            if before.config.evaluation.at_end == ledger.study.config.evaluation.at_end:
+                ledger.importances, ledger.decision = before.importances, before.decision
+                ledger.tunings = before.tunings
+            ledger.runs = {run.spec.name: run for run in before.runs if ledger._asks_for(run)}
+        return ledger
 
     def _asks_for(self, run: Entry) -> bool:
         # Whatever was edited, the base, the arm, the code of a strategy: the run is then another.
@@ -100,8 +100,7 @@ class Ledger:
 
     def is_complete(self, spec: RunSpec) -> bool:
         """Tell whether a run that was added needs no work at all."""
-        run, suite_fingerprint = self.directory(spec), self.suite_fingerprint(spec)
-        return is_complete(run, suite_fingerprint)
+        return is_complete(self.directory(spec), self.suite_fingerprint(spec))
 
     def pruned(self) -> dict[str, PrunedMark]:
         """Return the points that the search's pruner has ended, by label, each with the mark of a run."""

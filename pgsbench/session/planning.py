@@ -144,13 +144,13 @@ def _forward_again(config: RunConfig, num_devices: int) -> int:
 
 
 def costs(
-    specs: Sequence[RunSpec], folder: Ledger, slots: Slots, foreseen: Sequence[RunSpec], num_open: int
+    specs: Sequence[RunSpec], ledger: Ledger, slots: Slots, foreseen: Sequence[RunSpec], num_open: int
 ) -> pd.DataFrame:
     """Return what runs would take on this machine, and which of them are complete; nothing is trained.
 
     Args:
         specs: The runs.
-        folder: Their study's.
+        ledger: Their study's.
         slots: Where they would be trained.
         foreseen: Runs that would be trained before.
         num_open: How many of the runs, the last ones, only stand for points that a sampler will choose.
@@ -158,8 +158,8 @@ def costs(
     estimator = Estimator(slots.first_device, threads=slots.threads)
     rows, together, first_open = [], len(slots.devices[0].split(",")), len(specs) - num_open
     for number, spec in enumerate(specs):
-        is_new = number < first_open and not folder.finished(spec)
-        begins = first_step(spec, folder.runs_root, together, foreseen) if is_new else 0
+        is_new = number < first_open and not ledger.finished(spec)
+        begins = first_step(spec, ledger.runs_root, together, foreseen) if is_new else 0
         new = f"from step {begins}" if begins else "to train"
         state = new if is_new else "exists" if number < first_open else TO_CHOOSE
         rows.append((spec, estimator.cost(spec.config, first_step=begins), state))

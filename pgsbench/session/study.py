@@ -142,7 +142,7 @@ class Study:
         return self._costs([*references, *searched], num_open)
 
     def _costs(self, specs: Sequence[RunSpec], num_open: int = 0) -> pd.DataFrame:
-        return costs(specs, self.folder(), self.engine.slots, self.foreseen, num_open)
+        return costs(specs, self.ledger(), self.engine.slots, self.foreseen, num_open)
 
     def train(self, arms: Sequence[str] | None = None) -> Findings:
         """Train and evaluate the arms, or some of them; what is complete is reused.
@@ -265,10 +265,10 @@ class Study:
             rule, way_out = "only jobs go on without the command", "--on slurm"
             raise ConfigError(rule, where="--detach", way_out=way_out)
         with Bars() as bars, driving(self.runs_root / self.name, wait=self._wait, say=bars.say):
-            folder = self.folder()
-            missing = enter(folder, specs, Watcher(on_progress=bars))
+            ledger = self.ledger()
+            missing = enter(ledger, specs, Watcher(on_progress=bars))
             if submit:
-                give_away(folder, missing, self.engine)
+                give_away(ledger, missing, self.engine)
             return [find_or_make(self.runs_root, spec).path for spec in missing]
 
     def results(self, *, candidate: str | None = None, baselines: Sequence[str] | None = None) -> Findings:
@@ -295,7 +295,7 @@ class Study:
         """Bring MLflow up to date; what is wrong with it is in the answer, and stops nothing."""
         folder = self.runs_root / self.name
         if not (folder / files.STUDY).is_file():
-            self.folder().write()  # the mirror feeds from a record
+            self.ledger().write()  # the mirror feeds from a record
         return self._mirror.sync_study(folder, report_folder=self.report_folder, running=running)
 
     def check_failed(self) -> None:
@@ -335,8 +335,8 @@ class Study:
     _decision: DecisionPlan | None = None
     _tunings: tuple[Tuning, ...] = ()
 
-    def folder(self) -> Ledger:
-        """Return its folder and record, as they are now."""
+    def ledger(self) -> Ledger:
+        """Return the ledger of its runs, as it is now."""
         found = Ledger.open(self._planner, self.runs_root, self._command)
         found.decision = self._decision or found.decision
         now = {one.arm for one in self._tunings}
@@ -361,8 +361,8 @@ class Study:
             **compared: What the report is about; see `results`.
         """
         plan = [*specs, *(searched or ())]
-        board, folder = Board(plan, self.engine.slots), self.folder()
-        missing = [spec for spec in plan if not folder.finished(spec)]
+        board, ledger = Board(plan, self.engine.slots), self.ledger()
+        missing = [spec for spec in plan if not ledger.finished(spec)]
         if said := board.first_line(self.name, missing, str(self.report_folder / "report.html")):
             print(said, file=sys.stderr, flush=True)
         feed = partial(self._tell_mirror, running=True)
@@ -370,11 +370,11 @@ class Study:
             shown(self._counts, board, feed, lambda: self.report(self.results(**compared))) as watcher,
             driving(self.runs_root / self.name, wait=self._wait, say=watcher.on_note),
         ):
-            folder = self.folder()
+            ledger = self.ledger()
             if searched is None:
-                self.failed = work_off(folder, enter(folder, specs, watcher), self.engine, watcher)
+                self.failed = work_off(ledger, enter(ledger, specs, watcher), self.engine, watcher)
             else:
-                self.failed = search(folder, specs, self.engine, watcher)
+                self.failed = search(ledger, specs, self.engine, watcher)
         results = self.results(**compared)
         self.report(results)
         with Bars() as bars:
