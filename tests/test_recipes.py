@@ -10,7 +10,7 @@ import pytest
 import torch
 from tinyworld import TinyWorld
 
-from pgsbench.config import sources
+from pgsbench.config.data import named
 from pgsbench.data import store
 from pgsbench.errors import ConfigError, DataError
 from pgsbench.evaluation.identity import current_fingerprint
@@ -72,12 +72,12 @@ def test_mistakes_in_a_recipe_are_told_where_they_stand(tiny: TinyWorld, overrid
 
 
 def test_names_and_knobs_are_joined_and_split() -> None:
-    assert sources.join("scenes", {}) == "scenes"
-    name = sources.join("scenes", {"context": 0.125, "clutter": 1})
+    assert named("scenes", {}) == "scenes"
+    name = named("scenes", {"context": 0.125, "clutter": 1})
     assert name == "scenes?clutter=1&context=0.125"
-    assert sources.split(name) == ("scenes", {"clutter": 1.0, "context": 0.125})
+    assert store.split(name) == ("scenes", {"clutter": 1.0, "context": 0.125})
     with pytest.raises(DataError, match="clutter: a knob is set to a number"):
-        sources.split("scenes?clutter=much")
+        store.split("scenes?clutter=much")
 
 
 def test_a_suite_follows_the_training_data() -> None:

@@ -99,7 +99,7 @@ def canonical(name: str) -> str:
     Raises:
         DataError: There is no such data set or knob, or a value is out of range.
     """
-    plain, knobs = _split(name)
+    plain, knobs = split(name)
     if not knobs:
         return name
     world = _world(plain)
@@ -161,7 +161,7 @@ def typed(name: str, knobs: Sequence[str]) -> str:
     return f"{name}?{'&'.join(knobs)}" if knobs else name
 
 
-def _split(source: str) -> tuple[str, dict[str, float]]:
+def split(source: str) -> tuple[str, dict[str, float]]:
     """Return the name and the knobs of a data set (`pgsbench.config.data.named`).
 
     Raises:
@@ -179,7 +179,7 @@ def _split(source: str) -> tuple[str, dict[str, float]]:
 
 
 def _recipe_of(name: str) -> tuple[str, Any]:
-    plain, knobs = _split(name)
+    plain, knobs = split(name)
     return plain, _world(plain).recipe_with(knobs)
 
 

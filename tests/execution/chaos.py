@@ -268,10 +268,10 @@ def check_real(study: Path, root: Path, name: str) -> None:
 def campaign(counts: dict[str, int], first: int, home: Path, results: Path) -> int:
     """Run schedules, print a table, and return how many failed; what stands in `results` is not run again."""
     from pgsbench.disk import held
-    from pgsbench.execution import folder as folder_module
+    from pgsbench.execution import ledger as ledger_module
 
     held.LEASE_SECONDS, held.BEAT_SECONDS, held.POLL_SECONDS = 3.0, 0.3, 0.02
-    folder_module.WAIT_SECONDS = 0.05
+    ledger_module.WAIT_SECONDS = 0.05
     os.environ["PGSBENCH_DATA"] = str(home / "data")
     (home / "world").mkdir()
     study = tinyworld.make(home / "world").study
