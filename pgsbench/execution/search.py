@@ -16,7 +16,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from pgsbench.config.search import SearchConfig
 from pgsbench.errors import UserError
-from pgsbench.execution.adviser import MAX_DRAWS, Adviser, KnownPoint, ScoredPoint, distribution, importances
+from pgsbench.execution.adviser import MAX_DRAWS, Adviser, KnownPoint, distribution, importances
 from pgsbench.execution.driver import Watcher, enter, work_off
 from pgsbench.execution.engine import Engine
 from pgsbench.execution.ledger import Ledger
@@ -108,7 +108,6 @@ class _Book:
             self._distributions,
             directions,
             ledger.study.config.seeds[0],
-            self._limit or 0,
             self._is_active,
         )
 
@@ -204,14 +203,8 @@ class _Book:
         """Return the share of the variance that each parameter explains; None on a grid."""
         if self._config.sampler == "grid":
             return None
-        scored = []
-        for entry in self._entries.values():
-            if entry.known.values:
-                score = self._objectives[0]
-                found = [(self._ledger.scores(spec), spec) for spec in entry.specs]
-                values = [score.value_of(one, None, spec.numerics.device) for one, spec in found if one]
-                scored.append(ScoredPoint(entry.params, values))
-        return importances(scored, self._distributions)
+        known = [entry.known for entry in self._entries.values()]
+        return importances(known, len(self._ledger.study.config.seeds), self._distributions)
 
     def _look(self, entry: _Asked) -> None:
         """Tell what a point has given, where all of its runs are complete, or that it was pruned."""

@@ -214,7 +214,7 @@ def test_two_objectives_are_told_with_their_directions_and_a_limit_as_a_constrai
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = watched_draws(monkeypatch)
-    search = "metric: [mean, -train_seconds], at_most: {train_seconds: 0.5}, sampler: nsga2, trials: 3"
+    search = "metric: [mean, -train_seconds], at_most: {train_seconds: 0.5}, sampler: tpe, trials: 3"
     bench.search(f"search={{{search}, space: {{strategy.tau: {{low: 0.05, high: 1.0}}}}, arms: [pgs]}}")
     adviser, known = asked[-1]
     assert adviser.directions == ["maximize", "minimize"]
