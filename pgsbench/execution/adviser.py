@@ -15,7 +15,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from pgsbench.records.study_record import Importances
 from pgsbench.study.domains import Choices, Domain
@@ -82,15 +82,15 @@ class Adviser:
             study.add_trials(self._trials(known))
             # A sequence begins with the points that are known.
             for _ in range(MAX_DRAWS + (len(known) if self.sampler == "qmc" else 0)):
-                if accept(self._suggest(study.ask())):
+                if accept(self._active(study.ask(dict(self.distributions)).params)):
                     return True
         return False
 
-    def _suggest(self, trial: Trial) -> dict[str, Any]:
+    def _active(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
         params: dict[str, Any] = {}
-        for name, distribution in self.distributions.items():
+        for name in self.distributions:
             if self.is_active(name, params):
-                params[name] = suggest(trial, name, distribution)
+                params[name] = drawn[name]
         return params
 
     def _sampler(self, num_known: int) -> BaseSampler:
@@ -140,16 +140,6 @@ def distribution(domain: Domain) -> BaseDistribution:
         return FloatDistribution(domain.low, domain.high, log=domain.log, step=domain.step)
     step = int(domain.step or 1)
     return IntDistribution(int(domain.low), int(domain.high), log=domain.log, step=step)
-
-
-def suggest(trial: Trial, name: str, one: BaseDistribution) -> Any:
-    """Let a trial choose from a distribution."""
-    if isinstance(one, CategoricalDistribution):
-        return trial.suggest_categorical(name, one.choices)
-    if isinstance(one, IntDistribution):
-        return trial.suggest_int(name, one.low, one.high, step=one.step, log=one.log)
-    assert isinstance(one, FloatDistribution)
-    return trial.suggest_float(name, one.low, one.high, step=one.step, log=one.log)
 
 
 def _some_value(one: BaseDistribution) -> Any:

@@ -112,11 +112,6 @@ class Planner:
             raise StudyError("the study has no such arm", where=study.config.name, value=spec.arm)
         return self.spec(spec.arm, spec.seed, spec.params, study=study)
 
-    @property
-    def numerics(self) -> Numerics:
-        """On what arithmetic the base is trained."""
-        return self._numerics(self.study.config.training)
-
     def _data_of(self, data: DataConfig) -> str:
         key = f"{data.source} {data.weights}"
         if key not in self._data:

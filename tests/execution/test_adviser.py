@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,10 +16,6 @@ SPACE = {
     "tau": FloatDistribution(0.05, 1.0, log=True),
     "width": IntDistribution(1, 9),
 }
-
-
-def only_pgs_has_tau(name: str, chosen: Mapping[str, Any]) -> bool:
-    return name != "tau" or chosen["arm"] == "pgs"
 
 
 def adviser(sampler: str, **changed: Any) -> Adviser:
@@ -58,13 +53,6 @@ def test_points_are_new_lie_in_the_space_and_follow_from_what_is_known(sampler: 
     assert searched(adviser(sampler, seed=4), 9) != known
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe"])
-def test_a_parameter_exists_only_where_its_condition_holds(sampler: str) -> None:
-    known = searched(adviser(sampler, is_active=only_pgs_has_tau), 12)
-    assert {point.params["arm"] for point in known} == {"pgs", "flip"}
-    assert all(("tau" in point.params) == (point.params["arm"] == "pgs") for point in known)
-
-
 def test_qmc_fills_a_line_more_evenly_than_chance() -> None:
     line = {"x": FloatDistribution(0.0, 1.0)}
 
@@ -90,10 +78,6 @@ def test_the_best_that_keeps_within_the_limit_is_found(sampler: str) -> None:
     """The score is best at a width of 7, and widths above 5 cost too much."""
     late = searched(adviser(sampler), 18)[9:]
     assert sum(3 <= point.params["width"] <= 5 for point in late) >= 5  # by chance 3
-
-
-def test_where_no_point_is_new_the_draws_end() -> None:
-    assert not adviser("tpe").draw([], lambda _: False)
 
 
 def test_fanova_finds_the_parameter_and_says_nothing_of_few_points_or_equal_scores() -> None:

@@ -14,7 +14,7 @@ from made_up import MadeUpEngine, finish
 from test_search import Bench, fields, watched_draws
 from tinyworld import TinyWorld
 
-from pgsbench.errors import Interrupted, Pruned, UserError
+from pgsbench.errors import Interrupted, Pruned
 from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.evaluation.suite import part_named, suite_of
 from pgsbench.execution.ledger import Ledger
@@ -277,20 +277,3 @@ def test_a_sampler_knows_what_was_pruned(bench: Bench, monkeypatch: pytest.Monke
     assert sum(point.is_pruned for point in asked[-1][1]) == num_pruned
     bench.search(*search)
     assert bench.trained == []
-
-
-@pytest.mark.parametrize(
-    ("changed", "said"),
-    [
-        ([f"search={{{SPACE}, pruner: median}}"], "a pruner needs scores to look at"),
-        ([DURING, f"search={{{SPACE}, pruner: median, metric: [mean, -flops]}}"], "works for one metric"),
-        (["evaluation.during={tasks: [tiny/color]}"], "did you mean 'tiny/colour'"),
-        (["evaluation.during={tasks: [tiny/colour], every: 2}"], "a share of the training such as"),
-        (["evaluation.during={tasks: [tiny/colour], every: 3 weeks}"], "a share of the training such as"),
-        (["training.keep={best: tiny/colour}"], "that evaluation.during names"),
-        (["training.keep={last: 2}"], "say how often"),
-    ],
-)
-def test_mistakes_in_what_is_measured_and_kept_are_named(bench: Bench, changed: list[str], said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        bench.folder(*changed)

@@ -11,7 +11,7 @@ import pytest
 from made_up import MadeUpEngine, ratio_of
 from tinyworld import TinyWorld
 
-from pgsbench.errors import StudyError, UserError
+from pgsbench.errors import StudyError
 from pgsbench.execution.adviser import Adviser, KnownPoint
 from pgsbench.execution.driver import Watcher
 from pgsbench.execution.ledger import Ledger
@@ -221,19 +221,3 @@ def test_two_objectives_are_told_with_their_directions_and_a_limit_as_a_constrai
     assert [(list(point.values), point.excess) for point in known] == [
         ([0.5, 1.0], {"train_seconds": 0.5})
     ] * 2
-
-
-@pytest.mark.parametrize(
-    ("search", "said"),
-    [
-        ("space: {strategy.tau: {choices: [0.1], when: {strategy.nam: [pgs]}}}", "did you mean|valid: arm"),
-        ("space: {strategy.tau: {choices: [0.1], when: {arm: [flop]}}}", "arm never has this value"),
-        ("space: {strategy.tau: [0.1]}, first: [{strategy.sigma: 1}]", "not searched"),
-        ("space: {strategy.tau: [0.1]}, metric: [-flops, mean]", "a score comes first"),
-        ("space: {strategy.tau: [0.1]}, metric: [mean, flops]", "a cost has a minus before it"),
-        ("space: {strategy.tau: [0.1]}, sampler: gp", "the gp sampler needs `trials`"),
-    ],
-)
-def test_mistakes_in_a_search_are_named(bench: Bench, search: str, said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        bench.folder(f"search={{{search}, arms: [pgs]}}")
