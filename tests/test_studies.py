@@ -8,7 +8,7 @@ import pytest
 
 from pgsbench.models.start import tags_of
 from pgsbench.reporting.render import MISSING_CELL
-from pgsbench.session.planning import plan
+from pgsbench.session.costs import plan
 from pgsbench.study import studies
 from pgsbench.study.open import open_study_file
 

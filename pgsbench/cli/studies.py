@@ -177,9 +177,9 @@ def plan(
 
         frame = deviation_frame(design)
         return terminal.show_frame(frame, deviation_table(design.config.name, frame), json=json)
-    from pgsbench.session import planning  # late: a mistake in the study is said sooner
+    from pgsbench.session import costs  # late: a mistake in the study is said sooner
 
-    terminal.show(*planning.plan(design, device=device, output=output), json=json)
+    terminal.show(*costs.plan(design, device=device, output=output), json=json)
 
 
 @command(app, "torchrun --nproc-per-node 8 -m pgsbench run runs/paper/pgs-s0-3f9a1c2b", slow=True)

@@ -43,7 +43,7 @@ from pgsbench.reporting.plan_tables import with_tuning
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.tuned import tuning
-from pgsbench.session.planning import costs
+from pgsbench.session import costs
 from pgsbench.study.design import Design
 from pgsbench.study.objective import check_baselines
 from pgsbench.study.plan import Planner, reference_arms, searched_specs, with_arms
@@ -142,7 +142,7 @@ class Study:
         return self._costs([*references, *searched], num_open)
 
     def _costs(self, specs: Sequence[RunSpec], num_open: int = 0) -> pd.DataFrame:
-        return costs(specs, self.ledger(), self.engine.slots, self.foreseen, num_open)
+        return costs.of_runs(specs, self.ledger(), self.engine.slots, self.foreseen, num_open)
 
     def train(self, arms: Sequence[str] | None = None) -> Findings:
         """Train and evaluate the arms, or some of them; what is complete is reused.

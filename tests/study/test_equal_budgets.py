@@ -15,8 +15,8 @@ from pgsbench.execution.kept_times import KeptTimes, Timed
 from pgsbench.models.pair_cost import pair_costs
 from pgsbench.records.json_files import read_record
 from pgsbench.records.run_spec import RunSpec
+from pgsbench.session.costs import plan
 from pgsbench.session.opening import open_study, work_on
-from pgsbench.session.planning import plan
 from pgsbench.study.budget import PairSeconds
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner

@@ -143,7 +143,7 @@ def _forward_again(config: RunConfig, num_devices: int) -> int:
     return ((config.training.micro_batch_size or pairs) < pairs) + config.model.grad_checkpointing
 
 
-def costs(
+def of_runs(
     specs: Sequence[RunSpec], ledger: Ledger, slots: Slots, foreseen: Sequence[RunSpec], num_open: int
 ) -> pd.DataFrame:
     """Return what runs would take on this machine, and which of them are complete; nothing is trained.
