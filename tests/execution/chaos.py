@@ -4,13 +4,13 @@ Two commands of one study are started, one of which waits for the other, and bes
 that wants the same runs. They are struck one to three times while they work. Then each is given once more,
 undisturbed. The kinds of schedules:
 
-- SCHEDULES: trainings are made up and take milliseconds, so that there can be many; leases, records, search,
-  Optuna's file and recovery are the real ones.
+- SCHEDULES: trainings are made up and take milliseconds, so that there can be many; leases, records, search
+  and recovery are the real ones.
 - REAL: trainings and evaluations of a tiny model are real.
 
 The invariants: each point and seed was trained, with the scores of a quiet run, bit for bit, and where
 trainings are real, with its weights; no two processes ever worked on one run at the same time; no process is
-left, and none has ended with a traceback of a bug. Of Optuna's file, a mirror, it is only told.
+left, and none has ended with a traceback of a bug.
 """
 
 from __future__ import annotations
