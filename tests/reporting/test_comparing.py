@@ -23,8 +23,8 @@ from pgsbench.session.comparing import compare_until_decided, with_all_seeds
 class FakeStudy:
     """A study whose runs are made up in a moment."""
 
-    arms, file = ("pgs", "flip", "none"), SimpleNamespace(config=SimpleNamespace(seeds=[3], margin=1.0))
-    file.with_seeds = lambda seeds: SimpleNamespace(config=SimpleNamespace(seeds=list(seeds), margin=1.0))
+    arms, design = ("pgs", "flip", "none"), SimpleNamespace(config=SimpleNamespace(seeds=[3], margin=1.0))
+    design.with_seeds = lambda seeds: SimpleNamespace(config=SimpleNamespace(seeds=list(seeds), margin=1.0))
 
     def __init__(self, folder, lead):
         self.folder, self.lead, self.asked = folder, lead, []
@@ -33,9 +33,9 @@ class FakeStudy:
     def tune(self, arms):
         return ()
 
-    def beside(self, file):
+    def beside(self, design):
         other = FakeStudy(self.folder, self.lead)
-        other.design = file
+        other.design = design
         return other
 
     def plan(self, arms):
