@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import io
 import re
 import shutil
 import tarfile
@@ -26,7 +25,6 @@ from pgsbench.evaluation.embed import Encoder, decode
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.protocols.compositional import Compositional
 from pgsbench.evaluation.protocols.linear_probe import LinearProbe
-from pgsbench.evaluation.protocols.multilabel import MultiLabel
 from pgsbench.evaluation.protocols.retrieval import Retrieval
 from pgsbench.evaluation.protocols.zero_shot import ZeroShot
 from pgsbench.evaluation.suite import builtin_dataset
@@ -135,12 +133,6 @@ def replaced(ending: str, content: bytes) -> Change:
     return lambda folder: rewrite(folder, lambda i, parts: {**parts, ending: content} if i == 3 else parts)
 
 
-def labelled(*label: object) -> Change:
-    file = io.BytesIO()
-    np.save(file, np.array(label))
-    return lambda folder: rewrite(folder, lambda i, parts: parts | {"npy": file.getvalue()})
-
-
 def latin(name: str) -> Change:
     def change(folder: Path) -> None:
         content = (folder / name).read_bytes()
@@ -160,7 +152,7 @@ ENDLESS = "[" * 100_000
 
 
 #: The set that a protocol is tried on.
-FOLDER = {ZeroShot: "classes", MultiLabel: "classes", Retrieval: "retrieval", Compositional: "pairs"}
+FOLDER = {ZeroShot: "classes", Retrieval: "retrieval", Compositional: "pairs"}
 
 
 @pytest.mark.parametrize(
@@ -188,12 +180,6 @@ FOLDER = {ZeroShot: "classes", MultiLabel: "classes", Retrieval: "retrieval", Co
         *(
             (ZeroShot(), says("test/nshards.txt", count), "the number of shards")
             for count in ("-1", "99999999999999")
-        ),
-        (MultiLabel(), str, "sample 0000: a sample needs its classes"),
-        (MultiLabel(), labelled(1, 0), "must hold one number for each of the 6 classes"),
-        *(
-            (MultiLabel(), labelled(label, 0, 0, 0, 0, 0), "classes must be finite numbers")
-            for label in ("1", np.nan, 1j)
         ),
         (Retrieval(), says("test/nshards.txt", "0\n"), "holds no pictures"),
         (Retrieval(), says("dataset_type.txt", "classification\n"), 'must say "retrieval"'),
@@ -288,7 +274,6 @@ def test_of_two_pictures_in_a_sample_clip_benchmarks_is_taken(
     [
         (Compositional, "subset", "../pairs/swap_att"),
         (ZeroShot, "split", "../two/test"),
-        (MultiLabel, "split", ".."),
         (Retrieval, "split", "a/b"),
         (LinearProbe, "train", "../test"),
         (LinearProbe, "split", 3),
