@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import io
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache as once
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -51,10 +49,6 @@ NamedImage = tuple[str, EncodedImage]
 Watch = Callable[[str, int, int | None], None]
 
 
-#: Parameters of glibc's ``mallopt`` (malloc.h).
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-
-
 class Encoder:
     """A model's two towers as functions from files and strings to unit vectors.
 
@@ -84,7 +78,6 @@ class Encoder:
         self.batch_size = batch_size
         if self.device.type == "cpu":
             self.batch_size = min(batch_size, CPU_BATCH_SIZE)
-            keep_freed_memory()
         self.preprocess, self.autocast = Preprocess(clip.preprocess_cfg), autocast
         self._images, self._texts = Table("image"), Table("text")
         self._row_of_text: dict[str, int] = {}
@@ -292,20 +285,3 @@ def decode(name: str, image: EncodedImage) -> Image.Image:
             where=name,
             way_out="copy, fetch or make this picture again",
         ) from error
-
-
-@once
-def keep_freed_memory() -> bool:
-    """Let this process keep the memory that its tensors free, for the next ones.
-
-    An image tower frees and takes blocks of tens of MiB in every layer. By default glibc maps each of them
-    anew, which costs a fault a page: 6 to 8 % of the time of a zero-shot evaluation of ViT-B/32 on a CPU.
-
-    Returns:
-        Whether it will; False where the C library is another one.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return False
-    return bool(mallopt(M_MMAP_THRESHOLD, 2**30) and mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
