@@ -163,24 +163,14 @@ FOLDER = {ZeroShot: "classes", Retrieval: "retrieval", Compositional: "pairs"}
         (ZeroShot(), says("classnames.txt", "a\nb\n"), "one of the 2 in classnames.txt, counted from 0"),
         *(
             (ZeroShot(), says(TEMPLATES, template), r"a template holds \{c\} and no other braces")
-            for template in ("a photo of a {}.", "a {c} in {x}", "a {c} {", "a {c} {0}")
+            for template in ("a photo of a {}.", "a {c} in {x}", "a {c} {")
         ),
         (ZeroShot(), latin("classnames.txt"), "text must be UTF-8"),
-        (ZeroShot(), latin(TEMPLATES), "text must be UTF-8"),
         (ZeroShot(), without("cls"), r"sample 0003: a sample needs its class"),
-        *(
-            (ZeroShot(), replaced("cls", label), "sample 0003: the class must be one of the 6")
-            for label in (b"6", b"-1")
-        ),
-        *(
-            (ZeroShot(), replaced("cls", label), "sample 0003: a class is a number")
-            for label in (b"cat", b"3.0", b"")
-        ),
+        (ZeroShot(), replaced("cls", b"6"), "sample 0003: the class must be one of the 6"),
+        (ZeroShot(), replaced("cls", b"3.0"), "sample 0003: a class is a number"),
         (ZeroShot(), says("test/nshards.txt", "0\n"), "holds no pictures"),
-        *(
-            (ZeroShot(), says("test/nshards.txt", count), "the number of shards")
-            for count in ("-1", "99999999999999")
-        ),
+        (ZeroShot(), says("test/nshards.txt", "-1"), "the number of shards"),
         (Retrieval(), says("test/nshards.txt", "0\n"), "holds no pictures"),
         (Retrieval(), says("dataset_type.txt", "classification\n"), 'must say "retrieval"'),
         (Retrieval(), without("txt"), f"sample 0003: {CAPTIONS}"),
@@ -190,11 +180,6 @@ FOLDER = {ZeroShot: "classes", Retrieval: "retrieval", Compositional: "pairs"}
         (SWAP, lose_pictures, "2 pictures are missing in val2017"),
         (SWAP, says("swap_att.json", "{}"), "holds no pairs"),
         (SWAP, says("swap_att.json", '{"0": "a string"}'), "not a SugarCrepe file"),
-        (
-            SWAP,
-            says("swap_att.json", '{"0": {"filename": "x.png", "caption": null, "negative_caption": "b"}}'),
-            "not a SugarCrepe file",
-        ),
         (SWAP, says("swap_att.json", ENDLESS), "not a SugarCrepe file"),
         (Compositional("swap_at"), str, r"did you mean 'swap_att'\? valid: add_obj, swap_att"),
     ],

@@ -15,7 +15,7 @@ from pgsbench.data.shards import open_pairs, open_reader
 from pgsbench.data.transforms import normalise
 from pgsbench.errors import StudyError
 from pgsbench.inspection.diagnosis import Numbers, diagnose, diagnosis_table
-from pgsbench.inspection.inspected import draw, draw_stages, first_view, usable
+from pgsbench.inspection.inspected import draw, first_view, usable
 from pgsbench.masking.base import PatchView, Strategy
 from pgsbench.masking.guided import Cluster, Oracle
 from pgsbench.masking.pgs import Pgs
@@ -64,13 +64,6 @@ def test_masks_are_those_that_training_begins_with(clip: Clip, reader: InMemory,
     masking.detach()
     drawn = draw(strategy, first_view(clip, batch.images, batch.objects), seed=5, step=3)
     assert torch.equal(drawn.shown(16), trained)
-
-
-def test_stages_are_those_of_the_drawn_mask(clip: Clip, reader: InMemory) -> None:
-    view = first_view(clip, next(reader.batches(seed=0, batch_size=8)).images, None)
-    stages = draw_stages(Pgs(0.75), view, seed=1, step=2)
-    shown = draw(Pgs(0.75), view, seed=1, step=2).shown(16)
-    assert not shown.gather(1, stages.candidates).any()  # candidates are the first to be dropped
 
 
 def test_numbers_of_masks_that_are_known_beforehand(found: dict[str, Numbers]) -> None:

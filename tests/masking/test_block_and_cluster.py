@@ -72,12 +72,6 @@ def test_clusters_are_what_correlates_with_an_anchor() -> None:
     assert torch.equal(filled.keep, selection.keep)
 
 
-def test_where_everything_is_masked_one_patch_stays_visible() -> None:
-    view = make_view()
-    selection = Cluster(threshold=-1.0).select(view, draws=draws_for(view))
-    assert selection.shown(64).sum(dim=1).tolist() == [1, 1, 1]
-
-
 def test_tokens_can_be_mixed_in() -> None:
     view = make_view(progress=1.0)
     found = Cluster(token_weight=1.0).resemblance(view, torch.rand(3, 64, generator=_draw()))

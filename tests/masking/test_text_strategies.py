@@ -125,8 +125,6 @@ class Wrong:
             return stays.nonzero()
         elif self.how == "needs":
             assert not (view.words > 0).any()  # type: ignore[operator]
-        elif self.how == "global":
-            return stays & (view.marks | (torch.rand(view.shape) < 2))
         return stays
 
 
@@ -149,26 +147,9 @@ def test_a_wrong_answer_is_refused_in_words(how: str, said: str) -> None:
     text_select_checked(Wrong(), view, draws=Draws.of_batch(len(view.ids), seed=0))
 
 
-def test_the_contract_notices_a_global_draw() -> None:
-    contract, view = TextStrategyContract(), make_text_view().limited_to(frozenset())
-    with pytest.raises(AssertionError, match="global generator"):
-        contract.test_the_draws_alone_decide(Wrong("global"), view)
-    contract.test_the_draws_alone_decide(Wrong(), view)
-
-
 def test_mistakes_in_fields_are_told_at_once() -> None:
     with pytest.raises(ConfigError, match=r"text\.keep") as caught:
         configure_text("frequency", {"keep": 2, "treshold": 1})
     assert len(caught.value.problems) == 2
     with pytest.raises(PluginError, match="unknown text strategy"):
         configure_text("frequent", {})
-
-
-def test_a_file_that_holds_a_strategy_for_images_is_refused(tmp_path: Any) -> None:
-    (tmp_path / "a.py").write_text(
-        "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Half:\n"
-        "    mask_ratio: float = 0.5\n    needs = frozenset({'tokens'})\n"
-        "    def select(self, view): return None\n"
-    )
-    with pytest.raises(PluginError, match=r"no text strategy.*'words', 'counts'.*select.*`keep`"):
-        configure_text("a.py:Half", {}, relative_to=tmp_path)

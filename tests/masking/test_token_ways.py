@@ -13,16 +13,14 @@ from torch import Tensor
 from pgsbench.errors import ConfigError
 from pgsbench.masking.base import Selection, Strategy
 from pgsbench.masking.configure import configure, fields_of
-from pgsbench.masking.coverage import appearance, averaged
+from pgsbench.masking.coverage import appearance
 from pgsbench.masking.fewer_tokens import Resize, Tome, bipartite_merge
-from pgsbench.masking.grid import Grid
 from pgsbench.masking.guided import Cluster
 from pgsbench.masking.ops import patchify
 from pgsbench.masking.options import ManyViews, Merged
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.random import Random, density
 from pgsbench.masking.testing import StrategyContract, draws_for, make_view
-from pgsbench.masking.token_counts import token_count
 
 
 class TestViews(StrategyContract):
@@ -188,24 +186,6 @@ def test_a_wrong_option_names_its_field(name: str, fields: dict[str, Any], words
     with pytest.raises(ConfigError) as error:
         configure(name, fields)
     assert re.search(words, " ".join(str(error.value).split()))
-
-
-def test_what_a_picture_costs() -> None:
-    assert token_count(Random(0.5), (8, 8), 4).mean == 32
-    assert token_count(ManyViews(Random(0.5), 2), (8, 8), 4).mean == 64
-    assert token_count(Merged(Grid(0.6)), (8, 8), 4).mean == 32
-    assert token_count(Resize(0.5), (8, 8), 4).mean == 36
-    assert token_count(Resize(0.5), (8, 8), 4).embedded == 36
-    assert token_count(Grid(0.6), (8, 8), 4).mean == 32
-    assert token_count(Tome(0.25), (8, 8), 4).per_block == Tome(0.25).token_counts(64, 4)
-
-
-def test_merged_patches_look_like_their_mean() -> None:
-    images = torch.rand(1, 3, 8, 16, generator=generator())
-    seen = averaged(images, torch.tensor([[0, 0]]), (8, 8))
-    mean = (images[..., :8] + images[..., 8:]) / 2
-    torch.testing.assert_close(seen, torch.cat([mean, mean], dim=3))
-    assert torch.equal(averaged(images, torch.tensor([[0, -1]]), (8, 8)), images)
 
 
 def test_a_smaller_picture_looks_coarse_and_a_masked_one_as_it_is() -> None:

@@ -11,10 +11,12 @@ import pytest
 import torch
 from small_tower import HideLast, tiny
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from pgsbench.errors import PluginError
 from pgsbench.masking import selection_check
-from pgsbench.masking.base import Need, PatchView, Selection
+from pgsbench.masking.base import Need, PatchView, Selection, Strategy
+from pgsbench.masking.guided import Attentive
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.random import NoMask, Random
@@ -110,18 +112,6 @@ def test_hiding_equals_dropping(vision: Any, images: Tensor) -> None:
     dropping = attach(model, HideLast(carried=6, hidden=0))
     dropping.begin_step(seed=0, step=0)
     torch.testing.assert_close(hidden, model.visual(images), atol=5e-6, rtol=1e-5)
-
-
-def test_evaluation_and_unmasked_tuning_see_whole_pictures(images: Tensor) -> None:
-    model = tiny()
-    plain = model.visual(images)
-    masking = attach(model, Random(0.5))
-    model.eval()
-    assert torch.equal(model.visual(images), plain)
-    assert masking.token_count.mean == 24
-    model.train()
-    masking.active = False  # as in a phase of unmasked tuning
-    assert torch.equal(model.visual(images), plain)
 
 
 def test_masks_depend_on_seed_step_and_samples_alone(images: Tensor) -> None:
@@ -239,9 +229,36 @@ def test_a_copy_has_a_mask_of_its_own(images: Tensor) -> None:
 def test_attaching_again_replaces_the_mask_and_detaching_restores_the_model(images: Tensor) -> None:
     model = tiny()
     plain = model.visual(images)
-    attach(model, HideLast())
+    old = attach(model, HideLast())
     masking = attach(model, Random(0.5))
+    old.detach()
     assert [module for module in model.modules() if type(module) is type(masking)] == [masking]
     masking.detach()
     assert isinstance(model.visual.patch_dropout, nn.Identity)
     assert torch.equal(model.visual(images), plain)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+@pytest.mark.parametrize("strategy", [Random(0.5), Pgs(0.3, max_ratio=0.5), Attentive()], ids=str)
+def test_checkpointing_the_whole_tower_gives_the_gradient_of_one_mask(
+    strategy: Strategy, reentrant: bool
+) -> None:
+    random = torch.Generator().manual_seed(1)
+    batches = [torch.randn(3, 3, 32, 48, generator=random) for _ in range(2)]
+
+    def gradients(checkpointing: bool) -> list[Tensor]:
+        model: Any = tiny().train()
+        masking = attach(model, strategy)
+        for micro_batch, images in enumerate(batches):  # accumulated
+            images = images.clone().requires_grad_()
+            masking.begin_step(seed=0, step=4, samples=torch.arange(3) + 3 * micro_batch, progress=0.5)
+            if checkpointing:
+                out = checkpoint(model.encode_image, images, use_reentrant=reentrant)
+            else:
+                out = model.encode_image(images)
+            out.square().sum().backward()
+        return [p.grad for p in model.parameters() if p.grad is not None]
+
+    plain, again = gradients(False), gradients(True)
+    assert len(plain) > 20
+    assert all(map(torch.equal, plain, again))
