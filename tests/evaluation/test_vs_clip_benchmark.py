@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from clip_benchmark.datasets.builder import build_dataset, get_dataset_collate_fn
 from clip_benchmark.metrics import image_caption_selection, zeroshot_classification, zeroshot_retrieval
-from evalsets import picture
 
-from pgsbench.data import evalset
-from pgsbench.data.evalset import Pair
 from pgsbench.evaluation.embed import Encoder
 from pgsbench.evaluation.protocols.base import EvaluationProtocol
 from pgsbench.evaluation.protocols.compositional import Compositional
@@ -79,9 +74,6 @@ def ours(protocol: EvaluationProtocol, clip: Clip, folder: Path) -> dict[str, fl
     return {found.metric: found.value for found in protocol.measure(folder, Encoder(clip))}
 
 
-# ------------------------------------------------------------------------------------------------ equal
-
-
 @pytest.mark.parametrize(
     ("name", "protocol", "between"),
     [
@@ -100,65 +92,6 @@ def test_scores_equal_clip_benchmarks(
     assert 0.1 < found[between] < 0.9
     # It has more: NaN for two classes, and of one picture which picture is the nearest.
     assert set(expected) - set(found) <= {"acc5", "image_acc", "text_acc"}
-
-
-# ---------------------------------------------------------------------------- where what it says is wrong
-
-
-@pytest.fixture
-def sets(data: Path, tmp_path: Path) -> Callable[[str], Path]:
-    """From a name to its folder: the data sets of all tests, and two more."""
-
-    def folder(name: str) -> Path:
-        if name == "cut":  # SugarCrepe, the captions alike up to the context length
-            long = "word " * 40
-            pairs = [Pair("0", f"{long} cat", f"{long} dog"), Pair("0", f"{long} sea", f"{long} sky")]
-            evalset.write_pairs(tmp_path, {"0": picture(0)}, {"swap_att": pairs})
-        elif name == "shared":  # one caption of two pictures
-            samples = [(key, picture(number), ["same"]) for number, key in enumerate("ab")]
-            evalset.write_retrieval(tmp_path, samples)
-        else:
-            return data / name
-        return tmp_path
-
-    return folder
-
-
-def said(side: Callable[..., dict[str, float]], metric: str, *what: object) -> float | str:
-    """Return a side's value of a metric, ``"none"`` where it has none, or the name of what it raises."""
-    try:
-        return side(*what).get(metric, "none")
-    except Exception as error:
-        return type(error).__name__
-
-
-@pytest.mark.parametrize(
-    ("model", "name", "protocol", "metric", "expected", "instead"),
-    [
-        ("constant", "pairs", SWAP, "acc", 1.0, 0.0),  # the right caption comes first, and wins a tie
-        ("constant", "two", ZeroShot(), "mean_per_class_recall", 0.5, 0.0),
-        ("diverged", "pairs", SWAP, "acc", 1.0, "EvaluationError"),  # of NaN, too, the first is the largest
-        ("diverged", "two", ZeroShot(), "mean_per_class_recall", 0.5, "EvaluationError"),
-        ("tiny", "cut", SWAP, "acc", 1.0, 0.0),
-        ("tiny", "pairs", SWAP, "image_acc", 1.0, "none"),  # of one picture, the nearest
-        ("tiny", "two", ZeroShot(), "acc5", math.nan, "none"),
-        ("tiny", "shared", Retrieval((1,)), "text_recall_at_1", 0.5, 0.0),  # one of the two, by accident
-        ("tiny", "shared", Retrieval((3,)), "image_recall_at_3", "RuntimeError", "none"),
-    ],
-)
-def test_where_clip_benchmark_is_wrong(
-    model: str,
-    name: str,
-    protocol: EvaluationProtocol,
-    metric: str,
-    expected: float | str,
-    instead: float | str,
-    sets: Callable[[str], Path],
-    request: pytest.FixtureRequest,
-) -> None:
-    what = (protocol, request.getfixturevalue(model), sets(name))
-    assert said(theirs, metric, *what) == pytest.approx(expected, nan_ok=True)
-    assert said(ours, metric, *what) == instead
 
 
 def test_classifiers_equal_clip_benchmarks(tiny: Clip, data: Path, encode: Encoder) -> None:

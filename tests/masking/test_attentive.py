@@ -12,10 +12,6 @@ from pgsbench.masking.guided import Attentive
 from pgsbench.masking.testing import draws_for
 
 
-def _draw(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def _view(attention: Tensor, grid: tuple[int, int]) -> PatchView:
     return PatchView(grid, (8, 8), len(attention), attention.device, attention=attention)
 
@@ -27,7 +23,7 @@ def test_no_dropped_patch_has_a_higher_score_than_a_kept_one(
     grid: tuple[int, int], side: int, ratio: float
 ) -> None:
     n = grid[0] * grid[1]
-    attention = torch.rand(5, n, generator=_draw(1)).softmax(dim=1)
+    attention = torch.rand(5, n, generator=torch.Generator().manual_seed(1)).softmax(dim=1)
     strategy = Attentive(ratio, block_side=side)
     shown = strategy.select(_view(attention, grid), draws=draws_for(_view(attention, grid))).shown(n)
     for row, kept in zip(attention.double(), shown, strict=True):

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from pgsbench.errors import ConfigError
 from pgsbench.masking.base import Selection, Strategy
@@ -84,25 +83,6 @@ def test_merging_meets_its_budget_with_as_little_as_it_can(ratio: float, blocks:
     while len(one_less) < blocks:
         one_less.append(one_less[-1] - min(step - 1, one_less[-1] // 2))
     assert sum(one_less) / blocks > 196 * (1 - ratio)
-
-
-def naive_merge(keys: Tensor, count: int) -> list[int]:
-    """Where each token of one picture goes, token by token."""
-    m = len(keys)
-    unit = [key / key.norm() for key in keys]
-    edges = []
-    for a in range(1, m, 2):
-        likeness, b = max((float(unit[a] @ unit[b]), b) for b in range(0, m, 2))
-        edges.append((likeness, a, b))
-    leaving = {a: b for _, a, b in sorted(edges, reverse=True)[:count]}
-    row = [a for a in range(1, m, 2) if a not in leaving] + list(range(0, m, 2))
-    return [row.index(leaving.get(token, token)) for token in range(m)]
-
-
-@pytest.mark.parametrize(("m", "count"), [(9, 1), (9, 4), (10, 5), (2, 1), (1, 0)])
-def test_bipartite_merge_equals_its_naive_twin(m: int, count: int) -> None:
-    keys = torch.randn(3, m, 7, generator=generator())
-    assert bipartite_merge(keys, count).tolist() == [naive_merge(row, count) for row in keys]
 
 
 def test_three_merges_agree_with_the_published_code() -> None:

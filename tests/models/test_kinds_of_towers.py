@@ -18,11 +18,6 @@ from pgsbench.masking.random import NoMask, Random
 from pgsbench.models.masked_tower import attach
 
 
-@pytest.fixture
-def images() -> Tensor:
-    return torch.randn(3, 3, 32, 48, generator=torch.Generator().manual_seed(1))
-
-
 @pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch.compile warns of itself
 @pytest.mark.parametrize(
     "strategy", [Random(0.5), Pgs(0.3, max_ratio=0.5), HideLast()], ids=["random", "pgs", "hiding"]

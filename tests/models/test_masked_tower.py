@@ -4,46 +4,21 @@ from __future__ import annotations
 
 import copy
 import pickle
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
-from small_tower import HideLast, tiny
+from small_tower import HideLast, Recorder, tiny
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from pgsbench.errors import PluginError
 from pgsbench.masking import selection_check
-from pgsbench.masking.base import Need, PatchView, Selection, Strategy
-from pgsbench.masking.guided import Attentive
-from pgsbench.masking.noise import Draws
+from pgsbench.masking.base import PatchView
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.random import NoMask, Random
 from pgsbench.models.masked_tower import attach, masking_of
 
 POOLS: list[dict[str, Any]] = [{}, {"pool_type": "avg"}, {"pool_type": "avg", "final_ln_after_pool": True}]
-
-
-@pytest.fixture
-def images() -> Tensor:
-    return torch.randn(3, 3, 32, 48, generator=torch.Generator().manual_seed(1))
-
-
-@dataclass(frozen=True)
-class Recorder:
-    """Keeps all and remembers, in a list it is given, what it was shown."""
-
-    views: Any
-    needs: ClassVar[frozenset[Need]] = frozenset({"images", "tokens", "objects"})
-
-    @property
-    def mask_ratio(self) -> float:
-        return 0.0
-
-    def select(self, view: PatchView, *, draws: Draws) -> Selection:
-        self.views.append(view)
-        return Selection(torch.arange(view.num_patches).repeat(view.batch_size, 1))
 
 
 @pytest.mark.parametrize("vision", POOLS, ids=str)
@@ -236,29 +211,3 @@ def test_attaching_again_replaces_the_mask_and_detaching_restores_the_model(imag
     masking.detach()
     assert isinstance(model.visual.patch_dropout, nn.Identity)
     assert torch.equal(model.visual(images), plain)
-
-
-@pytest.mark.parametrize("reentrant", [False, True])
-@pytest.mark.parametrize("strategy", [Random(0.5), Pgs(0.3, max_ratio=0.5), Attentive()], ids=str)
-def test_checkpointing_the_whole_tower_gives_the_gradient_of_one_mask(
-    strategy: Strategy, reentrant: bool
-) -> None:
-    random = torch.Generator().manual_seed(1)
-    batches = [torch.randn(3, 3, 32, 48, generator=random) for _ in range(2)]
-
-    def gradients(checkpointing: bool) -> list[Tensor]:
-        model: Any = tiny().train()
-        masking = attach(model, strategy)
-        for micro_batch, images in enumerate(batches):  # accumulated
-            images = images.clone().requires_grad_()
-            masking.begin_step(seed=0, step=4, samples=torch.arange(3) + 3 * micro_batch, progress=0.5)
-            if checkpointing:
-                out = checkpoint(model.encode_image, images, use_reentrant=reentrant)
-            else:
-                out = model.encode_image(images)
-            out.square().sum().backward()
-        return [p.grad for p in model.parameters() if p.grad is not None]
-
-    plain, again = gradients(False), gradients(True)
-    assert len(plain) > 20
-    assert all(map(torch.equal, plain, again))

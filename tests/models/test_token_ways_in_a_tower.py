@@ -45,11 +45,6 @@ def tiny(**vision: Any) -> CLIP:
     return smaller(layers=3, **vision)
 
 
-@pytest.fixture
-def images() -> Tensor:
-    return torch.randn(3, 3, 32, 48, generator=torch.Generator().manual_seed(1))
-
-
 def embedded(model: CLIP, strategy: Strategy, images: Tensor, seed: int = 0) -> Tensor:
     masking = attach(model, strategy)
     masking.begin_step(seed=seed, step=0)
