@@ -75,18 +75,6 @@ def test_a_caption_of_two_pictures_ties_and_is_reported(
     assert found["image_recall_at_1"].notes == ("collapsed text embeddings",)
 
 
-def test_a_picture_under_two_keys_ties(encode: Encoder, tmp_path: Path) -> None:
-    same = picture(0)
-    samples = [("a", same, ["one"]), ("b", same, ["two"]), ("c", picture(1), ["three"])]
-    evalset.write_retrieval(tmp_path, samples)
-    found = by_metric(Retrieval(recall_at=(1, 3)), tmp_path, encode)
-    assert found["image_recall_at_1"].correct[:2].tolist() == [0, 0]
-    assert found["image_recall_at_1"].num_ties >= 1
-    assert found["image_recall_at_3"].num_ties == 0
-    assert found["image_recall_at_1"].notes == ("1 pictures repeat an earlier one and tie with it",)
-    assert found["text_recall_at_1"].notes == ()
-
-
 @pytest.mark.parametrize("names", ["red circle\nred circle\n", "Crane\ncrane\n"])
 def test_equal_class_names_tie(names: str, encode: Encoder, data: Path, tmp_path: Path) -> None:
     own = shutil.copytree(data / "two", tmp_path / "two")

@@ -136,7 +136,6 @@ SUGAR_CREPE = (
 @pytest.mark.parametrize(
     ("name", "tasks", "kind"),
     [
-        ("mnist", ["mnist"], ZeroShot),
         ("cifar10", ["vtab/cifar10"], ZeroShot),
         ("retrieval", ["mscoco_captions", "flickr8k", "flickr30k"], Retrieval),
         ("sugar_crepe/swap_att", ["sugar_crepe/swap_att"], Compositional),

@@ -112,10 +112,6 @@ def test_what_is_drawn_follows_from_seed_and_step(clip: Clip) -> None:
     assert torch.equal(at(1, 2), at(1, 2))
     assert not torch.equal(at(1, 2), at(1, 3))
     assert not torch.equal(at(1, 2), at(2, 2))
-    decode = clip.tokenize.decode  # type: ignore[attr-defined]  # open_clip's tokenizer
-    words = [decode([token for token in row.tolist() if token < 49406]).split() for row in at(1, 2)]
-    assert {len(row) for row in words} == {3}
-    assert all(" ".join(row) in "one two three four five six seven eight nine ten" for row in words)
 
 
 def test_a_tokenizer_that_does_not_mark_words_is_refused_where_words_are_needed(clip: Clip) -> None:
