@@ -130,20 +130,6 @@ def eval_transform(preprocess_cfg: Mapping[str, Any]) -> Callable[[Image.Image],
     return transform
 
 
-def fitting(preprocess_cfg: Mapping[str, Any]) -> Callable[[Image.Image], Image.Image]:
-    """Return the part of `eval_transform` that gives pictures the model's size, in RGB; its end normalises.
-
-    Args:
-        preprocess_cfg: As for `eval_transform`.
-    """
-    whole: Any = eval_transform(preprocess_cfg)
-    *steps, to_tensor, normalise = whole.transforms
-    assert isinstance(to_tensor, open_clip.transform.ToTensor)
-    assert isinstance(normalise, open_clip.transform.Normalize)
-    fit: Callable[[Image.Image], Image.Image] = type(whole)(steps)
-    return fit
-
-
 def check_preprocess(preprocess_cfg: Mapping[str, Any], where: str) -> None:
     """Raise ModelError where no picture can be prepared as a configuration says.
 

@@ -5,6 +5,8 @@ import torch
 from evalsets import counted, picture
 from torch import nn
 
+from pgsbench.data.tar import EncodedImage
+from pgsbench.errors import DataError
 from pgsbench.evaluation.embed import Encoder
 from pgsbench.models.clip import Clip
 
@@ -71,3 +73,9 @@ def test_nothing_is_masked_and_the_mode_is_restored(tiny: Clip) -> None:
         model.visual.patch_dropout = nn.Identity()
         model.eval()
     assert torch.equal(found, expected)
+
+
+def test_a_damaged_picture_is_named(encode: Encoder) -> None:
+    cut = EncodedImage(picture(0).data[:60], "png")
+    with pytest.raises(DataError, match="test: sample 0007: the picture cannot be decoded"):
+        encode.images([("test: sample 0007", cut)])

@@ -19,8 +19,9 @@ from pgsbench.models.clip import Clip
 
 def test_the_catalogue_knows_clip_benchmarks_collections() -> None:
     for name in ("vtab", "vtab+", "retrieval", "imagenet_robustness", "sugar_crepe"):
-        assert public.collection(name) == tuple(dataset_collection[name])
-        for member in dataset_collection[name]:
+        members = tuple(name for name in dataset_collection[name] if name != "voc2007_multilabel")
+        assert public.collection(name) == members
+        for member in members:
             known = public.lookup(member)
             assert known.name == member
             assert known.size is not None

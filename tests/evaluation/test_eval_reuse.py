@@ -15,7 +15,6 @@ import torch
 from evalsets import MINE, NOTHING, counted, run
 
 from pgsbench.evaluation.evaluate import evaluate
-from pgsbench.evaluation.protocols.retrieval import Retrieval
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.evaluation.task_results import is_measured
 from pgsbench.models.clip import Clip
@@ -201,18 +200,3 @@ def test_parts_are_joined_where_folders_share_their_last_name(tiny: Clip, suite:
     assert run(tiny, suite, earlier=folders).reused == ("p", "q")
     first = [next(suite.parent.glob(f"out/outcomes/{name}-*/acc1.npz")) for name in "pq"]
     assert [np.load(file)["units"][0].partition(":")[0] for file in first] == ["p/set", "q/set"]
-
-
-def test_a_killed_evaluation_goes_on(tiny: Clip, suite: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Retrieval, "measure", killed)
-        with pytest.raises(KeyboardInterrupt):
-            run(tiny, suite)
-    assert not (suite.parent / "out" / "scores.json").exists()
-    continued = run(tiny, suite)
-    assert continued.reused == ("my/six", "my/two")
-    whole = run(tiny, suite, out=suite.parent / "whole")
-    assert (continued.scores, continued.groups) == (whole.scores, whole.groups)

@@ -6,22 +6,19 @@ from dataclasses import replace
 from itertools import islice
 
 import pytest
-import torch
 from tinyworld import TinyWorld
 
 from pgsbench.config.data import DataConfig
 from pgsbench.data.memory import InMemory
 from pgsbench.data.shards import open_pairs, open_reader
-from pgsbench.data.transforms import normalise
 from pgsbench.errors import StudyError
 from pgsbench.inspection.diagnosis import Numbers, diagnose, diagnosis_table
-from pgsbench.inspection.inspected import draw, draw_stages, first_view, usable
-from pgsbench.masking.base import PatchView, Strategy
+from pgsbench.inspection.inspected import first_view, usable
+from pgsbench.masking.base import PatchView
 from pgsbench.masking.guided import Cluster, Oracle
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.random import Flip, NoMask, Random
 from pgsbench.models.clip import Clip, build
-from pgsbench.models.masked_tower import attach
 
 
 @pytest.fixture(scope="module")
@@ -51,26 +48,6 @@ def views(clip: Clip, reader: InMemory) -> list[PatchView]:
 def found(views: list[PatchView]) -> dict[str, Numbers]:
     masks = {"none": NoMask(), "random": Random(), "flip": Flip(), "oracle": Oracle(), "pgs": Pgs()}
     return diagnose({**masks, "cluster": Cluster(threshold=0.05)}, views, num_seeds=2)
-
-
-@pytest.mark.parametrize("strategy", [Pgs(), Random(), Cluster(), Oracle()])
-def test_masks_are_those_that_training_begins_with(clip: Clip, reader: InMemory, strategy: Strategy) -> None:
-    batch = next(reader.batches(seed=5, batch_size=8))
-    masking = attach(clip.model, strategy)
-    clip.model.train()
-    masking.begin_step(seed=5, step=3, progress=0.0, objects=batch.objects)
-    clip.model.encode_image(normalise(batch.images, clip.mean, clip.std))  # type: ignore[operator]
-    trained = masking.shown(8)
-    masking.detach()
-    drawn = draw(strategy, first_view(clip, batch.images, batch.objects), seed=5, step=3)
-    assert torch.equal(drawn.shown(16), trained)
-
-
-def test_stages_are_those_of_the_drawn_mask(clip: Clip, reader: InMemory) -> None:
-    view = first_view(clip, next(reader.batches(seed=0, batch_size=8)).images, None)
-    stages = draw_stages(Pgs(0.75), view, seed=1, step=2)
-    shown = draw(Pgs(0.75), view, seed=1, step=2).shown(16)
-    assert not shown.gather(1, stages.candidates).any()  # candidates are the first to be dropped
 
 
 def test_numbers_of_masks_that_are_known_beforehand(found: dict[str, Numbers]) -> None:

@@ -10,7 +10,6 @@ PROTOCOLS = Registry(
     group="pgsbench.evaluation",
     builtin={
         "zero_shot": "pgsbench.evaluation.protocols.zero_shot:ZeroShot",
-        "multilabel": "pgsbench.evaluation.protocols.multilabel:MultiLabel",
         "retrieval": "pgsbench.evaluation.protocols.retrieval:Retrieval",
         "compositional": "pgsbench.evaluation.protocols.compositional:Compositional",
         "linear_probe": "pgsbench.evaluation.protocols.linear_probe:LinearProbe",
