@@ -123,8 +123,8 @@ def test_the_first_line_says_how_long_it_takes(monkeypatch: pytest.MonkeyPatch) 
     minutes = 2 * (cost_of(RUNS[0].config, timed).train_seconds or 0) / 2 / 60
     said, page = board().first_line("mine", RUNS[:2], "report.html").splitlines()
     assert said == (
-        f"mine: 2 of 4 runs are complete; trains 2, 2 at a time on cpu; about {round(minutes)} minutes of training "
-        "if the cores are free"
+        f"mine: 2 of 4 runs are complete; trains 2, 2 at a time on cpu; about {round(minutes)} minutes of "
+        "training if the cores are free"
     )
     assert page.startswith("report.html shows the answer so far")
     assert board().first_line("mine", [], "report.html") == "mine: 4 of 4 runs are complete"
