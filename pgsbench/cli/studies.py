@@ -239,5 +239,5 @@ def _finish(study: Study, printout: tuple[list[Table], str], options: opt.WorkOp
         typer.echo(f"\n{words}")
     typer.echo(f"\nruns: {study.worked}", err=json)
     page = study.report_folder / "report"
-    typer.echo(f"report: {page}.html\n        {page}.md\nMLflow: pgsbench ui", err=json)
+    typer.echo(f"report: {page}.html\n        {page}.md\nMLflow: pgsbench ui {study.name}", err=json)
     study.check_failed()

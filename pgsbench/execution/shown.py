@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 BESIDE_EVERY_SECONDS = 20.0
 #: Share of a command's time that it takes at most: thousands of runs take a mirror half a minute.
 BESIDE_SHARE = 0.1
-#: Runs that have ended, in the table; lines above it tell of all.
-ENDED_SHOWN = 8
 
 
 @dataclass
@@ -78,8 +76,8 @@ class _Row:
         """Return the cells of its row."""
         step, steps = self.line.get("step", 0), self.spec.config.training.steps
         left = f"{step}/{steps}" if step < steps else "is evaluated"
-        cells = [self.spec.name, self.state or left, "", "", ""]
-        if not self.state and step:
+        cells = [self.spec.name, left, "", "", ""]
+        if 0 < step < steps:
             cells[2] = f"{self.line['loss']:.3f}" if self.line.get("loss") is not None else ""
             cells[3] = f"{self.line.get('samples_per_second', 0):,.0f}"
             cells[4] = clock(self.line.get("seconds", 0) * (steps - step) / step)
@@ -109,11 +107,12 @@ class Board:
     def first_line(self, study: str, missing: Sequence[RunSpec], page: str) -> str:
         """Return what will be done and how long it will take; on a CPU a few steps are timed for that."""
         done = len(self._plan) - len(missing)
-        said = f"{study}: {len(self._plan)} runs, {done} of them complete" if done else ""
-        if not missing:
-            return said
         places, device = len(self._slots.devices), self._slots.device_type
-        said = f"{said or f'{study}: {len(missing)} runs'}, {places} at a time on {device}"
+        complete = f"{study}: {done} of {len(self._plan)} runs are complete"
+        if not missing:
+            return complete if done else ""
+        said = f"{complete}; trains {len(missing)}" if done else f"{study}: trains {len(missing)} runs"
+        said += f", {places} at a time on {device}"
         if device == "cpu" and self._slots.are_here:
             first = missing[0]
             pair = cost_of(first.config, Estimator(device, threads=self._slots.threads).seconds(first.config))
@@ -155,20 +154,19 @@ class Board:
         return ", ".join(words)
 
     def draw(self) -> Iterator[RenderableType]:
-        """Yield the table: runs under way, and those that ended last."""
+        """Yield the table of the runs under way, and a line on all; lines above tell of those that ended."""
         from rich.box import SIMPLE_HEAD
         from rich.table import Table
         from rich.text import Text
 
         if not self.rows:
             return
-        under_way = [row for row in self.rows.values() if not row.state]
-        ended = [row for row in self.rows.values() if row.state][-ENDED_SHOWN:]
         table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
         for number, name in enumerate(self.HEAD):
             table.add_column(name, justify="right" if number else "left", no_wrap=True)
-        for row in [*ended, *under_way]:
-            table.add_row(*map(Text, row.cells()), style="dim" if row.state else "")
+        for row in self.rows.values():
+            if not row.state:
+                table.add_row(*map(Text, row.cells()))
         yield table
         yield Text(self.title(), style="bold")
 
@@ -219,8 +217,7 @@ def shown(
 
         def ended(spec: RunSpec, state: str, why: str = "") -> None:
             nonlocal is_new
-            row = board.rows.pop(spec.name, _Row(spec))
-            board.rows[spec.name] = row  # the last to end stands last
+            row = board.row(spec)
             row.state, is_new = state, True
             score = "" if row.score is None else f", {row.score:.1f}"
             bars.say(f"{state}: {spec.name}{score}{f': {why}' if why else ''}")

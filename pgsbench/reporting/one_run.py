@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from pgsbench.records.kept import kept_folder, parted
 from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import RunSpec, flatten, short
 from pgsbench.records.study_record import Entry
+from pgsbench.reporting.notebook import InNotebook, Part
 from pgsbench.reporting.render import COUNT, PERCENT, POINTS, Estimate, Format, Header, Table
 from pgsbench.reporting.statistics.intervals import difference
 from pgsbench.reporting.statistics.paired_values import PairedValues
@@ -29,7 +30,7 @@ _SCORE_COLUMNS = ("task", "group", "metric", "value", "low", "high", "chance", "
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(InNotebook):
     """A run on disk; made by `load_run`.
 
     Attributes:
@@ -40,6 +41,10 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({self.spec.id!r}, {self.spec.study}/{self.spec.name})"
+
+    def in_notebook(self) -> Iterable[Part]:
+        """Return what is known of it as tables."""
+        return run_tables(self)
 
     def __fspath__(self) -> str:
         return str(self.path)

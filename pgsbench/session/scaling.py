@@ -1,9 +1,9 @@
-"""A study at several budgets: which mask pays at which scale, and whether that could be foretold."""
+"""A study at several budgets: which mask pays at which scale, and whether that could be predicted."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +13,8 @@ from pgsbench.config.training import MAX_SAMPLES
 from pgsbench.errors import ConfigError
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import copy_times
-from pgsbench.reporting.pages.scale_page import ScalePlan, write_prediction, write_scale_report
+from pgsbench.reporting.notebook import InNotebook, Part
+from pgsbench.reporting.pages.scale_page import FIGURE, ScalePlan, write_prediction, write_scale_report
 from pgsbench.reporting.plan_tables import plan_table
 from pgsbench.reporting.render import Table
 from pgsbench.reporting.results import Results
@@ -23,7 +24,7 @@ from pgsbench.study.design import Design
 
 
 @dataclass(frozen=True)
-class Scaled:
+class Scaled(InNotebook):
     """What a study says at several budgets.
 
     Attributes:
@@ -34,6 +35,10 @@ class Scaled:
 
     tables: tuple[Table, ...]
     folder: Path
+
+    def in_notebook(self) -> Iterable[Part]:
+        """Return the curves and the tables."""
+        return [self.folder / FIGURE, *self.tables]
 
 
 def budgets_in(words: Sequence[str]) -> list[float]:
@@ -52,7 +57,7 @@ def budgets_in(words: Sequence[str]) -> list[float]:
 def scale(
     study: Study, budgets: Sequence[float], *, hold_out: float | None = None, unit: str = "flops"
 ) -> Scaled:
-    """Train a study's arms at growing budgets, fit each, and foretell the budget that is held out.
+    """Train a study's arms at growing budgets, fit each, and predict the budget that is held out.
 
     The prediction is written to ``prediction.json`` before the budget that is held out is trained. Each
     budget is a study of its own, ``<name>-x0.5`` for half the samples, or for half of the study's `budget`.

@@ -55,12 +55,13 @@ def sync_arms(
 
 
 def score_metrics(verdict: VerdictRecord, label: str) -> dict[str, float]:
-    """Return an arm's scores and the ends of their intervals in percent, of all groups as ``score/mean``."""
+    """Return an arm's scores and, charted apart, the ends of their intervals in percent."""
     found: dict[str, float] = {}
     for group, score in verdict.scores[label].items():
-        name = mlflow_text.valid_name(f"score/{MEAN if group == ALL_GROUPS else group}")
-        ends = {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
-        found |= {key: mlflow_text.percent(value) for key, value in ends.items()}
+        name = MEAN if group == ALL_GROUPS else mlflow_text.valid_name(group)
+        found[f"score/{name}"] = mlflow_text.percent(score.value)
+        found[f"score_ends/{name}_low"] = mlflow_text.percent(score.low)
+        found[f"score_ends/{name}_high"] = mlflow_text.percent(score.high)
     return found
 
 

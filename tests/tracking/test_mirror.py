@@ -70,7 +70,9 @@ def test_a_verdict_brings_a_run_for_each_arm_with_its_seeds_below(
     assert arm.data.tags["verdict"] == "pgs − none: better"
     assert study.data.tags["verdict"] == "pgs is better than none."
     assert study.data.tags["mlflow.note.content"].startswith("**pgs is better than none.**")
-    bounds = [arm.data.metrics[f"score/mean{end}"] for end in ("_low", "", "_high")]
+    bounds = [
+        arm.data.metrics[name] for name in ("score_ends/mean_low", "score/mean", "score_ends/mean_high")
+    ]
     assert bounds == pytest.approx([40, 50, 60])
     assert arm.data.tags["seeds"] == "1"
     before = seen.everything()
