@@ -70,13 +70,7 @@ class Overtaking:
     @property
     def budget(self) -> str:
         """The budget with its interval, in its unit, as text; empty where the candidate is not ahead."""
-        if self.at is None:
-            return ""
-        if self.num_seeds == 1:
-            return f"{self._number(self.at)} (one seed: no interval)"
-        low = "before it was measured" if self.low is None else self._number(self.low)
-        high = "after the end" if self.high is None else self._number(self.high)
-        return f"{self._number(self.at)} (95 % interval: {low} to {high})"
+        return "" if self.at is None else f"{self._number(self.at)} ({self._ends})"
 
     @property
     def finding(self) -> str:
@@ -84,11 +78,19 @@ class Overtaking:
         unit, ours, theirs = UNITS[self.unit][0], self.candidate, self.baseline
         seeds = f"{self.num_seeds} seed{'s' if self.num_seeds > 1 else ''}"
         if self.at is None:
-            return f"{ours} is not ahead of {theirs} after {self._number(self.last)} {unit}, {seeds}."
-        if self.at > self.first:
-            return f"{ours} overtakes {theirs} at {self.budget} {unit}, {seeds}."
-        sure = "surely nowhere" if self.high is None else f"surely from {self._number(self.high)} on"
-        return f"{ours} leads {theirs} from the first measurement on ({self._number(self.at)} {unit}), {sure}; {seeds}."
+            return f"{ours} is not ahead of {theirs} after {self._number(self.last)} {unit} ({seeds})."
+        does = f"overtakes {theirs} at"
+        if self.at == self.first:
+            does = f"leads {theirs} from the first budget on that both were measured at,"
+        interval = "" if self.num_seeds == 1 else "95 % interval "
+        return f"{ours} {does} {self._number(self.at)} {unit} ({interval}{self._ends}, {seeds})."
+
+    @property
+    def _ends(self) -> str:
+        if self.num_seeds == 1:
+            return "no interval"
+        low = "before it" if self.low is None else self._number(self.low)
+        return f"{low} to {'after the end' if self.high is None else self._number(self.high)}"
 
     @property
     def words(self) -> str:
