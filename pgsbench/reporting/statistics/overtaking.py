@@ -155,7 +155,7 @@ def mean_curves(curves: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
     Only tasks that all the labels were measured on count, and only steps at which all of these were.
 
     Args:
-        curves: `StudyFrames.score_curves`.
+        curves: `Frames.score_curves`.
         labels: Whose runs.
     """
     chosen = curves[curves["label"].isin(labels)].drop_duplicates(["label", "seed", "step", "task"])
