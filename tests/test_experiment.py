@@ -28,16 +28,31 @@ from pgsbench.study.plan import Planner
 from pgsbench.tracking.mlflow_text import run_metrics
 from pgsbench.tracking.rundir import RunDir
 
+LAST = """
+from dataclasses import dataclass
+from pgsbench.masking.text.base import keep_best
 
-@pytest.mark.parametrize("edited", ["half.py", "model.json", "train/00001.tar"])
+@dataclass(frozen=True)
+class Last:
+    keep: int = 6
+    needs = frozenset()
+
+    def select(self, view, *, draws):
+        return keep_best(view, view.place.float().expand(view.shape), self.keep)
+"""
+
+
+@pytest.mark.parametrize("edited", ["half.py", "last.py", "model.json", "train/00001.tar"])
 def test_what_was_edited_after_planning_is_not_trained_under_the_old_id(
     tiny: TinyWorld, tmp_path: Path, edited: str
 ) -> None:
     (tmp_path / "half.py").write_text(HALF)
+    (tmp_path / "last.py").write_text(LAST)
     (tmp_path / "model.json").write_text((CONFIG_FOLDER / "tiny-vit.json").read_text())
     shutil.copytree(tiny.shards, tmp_path / "train")
     changed = [
         f"strategy={{name: '{tmp_path}/half.py:Half'}}",
+        f"text={{strategy: '{tmp_path}/last.py:Last', keep: 4}}",
         f"model={tmp_path}/model.json",
         f"data.train={tmp_path}/train",
         "search=null",

@@ -1,32 +1,14 @@
-"""Text strategies in a study: set, inherited, searched, told apart, trained."""
+"""Text strategies in a study: set, inherited, searched."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import pytest
-import torch
 from tinyworld import TinyWorld
 
-from pgsbench.errors import RunError
-from pgsbench.experiment import run_once
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner, grid_points
-
-LAST = """
-from dataclasses import dataclass
-from pgsbench.masking.text.base import keep_best
-
-@dataclass(frozen=True)
-class Last:
-    keep: int = 6
-    needs = frozenset()
-
-    def select(self, view, *, draws):
-        return keep_best(view, view.place.float().expand(view.shape), self.keep)
-"""
 
 ARMS = (
     "arms={words: {text: frequency}, first: {text: {strategy: truncate, keep: 4}}, whole: {text: none}, "
@@ -66,16 +48,3 @@ def test_a_searched_strategy_takes_over_the_budget_alone(tiny: TinyWorld) -> Non
         {"strategy": "frequency", "keep": 6, "threshold": 0.01, "min_count": 5},
     ]
     assert [text.fields.get("keep") for text in found[3:]] == [None, 4, 4]
-
-
-def test_a_text_strategy_in_a_file_is_its_content(tiny: TinyWorld, tmp_path: Path) -> None:
-    file = tmp_path / "last.py"
-    file.write_text(LAST)
-    run = planned(tiny, f"text={{strategy: '{file}:Last', keep: 4}}")["pgs"]
-    assert run.config.text.model_dump() == {"strategy": f"{file}:Last", "keep": 4}
-    file.write_text(LAST + "\n")
-    with pytest.raises(RunError, match=r"last\.py:Last.*planned\n"):
-        run_once(run, runs_root=tmp_path / "runs", device=torch.device("cpu"))
-    again = planned(tiny, f"text={{strategy: '{file}:Last', keep: 4}}")["pgs"]
-    assert again.id != run.id
-    run_once(again, runs_root=tmp_path / "runs", device=torch.device("cpu"))
