@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -121,8 +122,4 @@ def _steps_within(amount: float, training: TrainingConfig, prices: tuple[float, 
             value=amount,
             way_out=f"with this arm they cost {cost(most):.3g}: say less",
         )
-    low, high = 1, most + 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if cost(middle) <= amount else (low, middle)
-    return low
+    return bisect_right(range(1, most + 1), amount, key=cost)
