@@ -164,15 +164,8 @@ def _starts(train: str, size: tuple[int, int], batch_size: int) -> list[float]:
     return found
 
 
-def made_picture(rng: np.random.Generator, height: int, width: int, *, subsampling: int = 2) -> bytes:
-    """Return a JPEG file of noise with coarse shapes and some grain, as photographs have.
-
-    Args:
-        rng: Draws it.
-        height: In pixels.
-        width: Likewise.
-        subsampling: Pillow's number of the sampling of colours; 2: 4:2:0.
-    """
+def made_picture(rng: np.random.Generator, height: int, width: int) -> bytes:
+    """Return a JPEG file (4:2:0) of noise with coarse shapes and some grain, as photographs have."""
     pixels = np.zeros((height, width, 3))
     for scale in (4, 16, 64):
         noise = rng.integers(0, 256, (height // 100 * scale, width // 100 * scale, 3), dtype=np.uint8)
@@ -180,7 +173,7 @@ def made_picture(rng: np.random.Generator, height: int, width: int, *, subsampli
         pixels += np.asarray(resized) / scale
     pixels *= 255 / np.max(pixels)
     file = io.BytesIO()
-    Image.fromarray(pixels.astype(np.uint8)).save(file, "jpeg", quality=90, subsampling=subsampling)
+    Image.fromarray(pixels.astype(np.uint8)).save(file, "jpeg", quality=90, subsampling=2)
     return file.getvalue()
 
 
