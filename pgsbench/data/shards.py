@@ -7,6 +7,7 @@ read, nor on whether the data is held in memory, nor on where a training was int
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,9 +25,12 @@ from pgsbench.data.samples import Reader, Tokenize
 from pgsbench.data.streaming import Streamed
 from pgsbench.data.transforms import Transform
 from pgsbench.devices import usable_cores
+from pgsbench.errors import DataError
 
-#: Pairs that a reader gives in a second, where nothing was measured: `benchmarks.data`, 640 x 480 pixels.
+#: Pairs that a reader gives in a second, where nothing was timed: `benchmarks.data`, 640 x 480 pixels.
 ASSUMED_PAIRS = 118
+#: Pairs that a reader is timed with.
+PACED_PAIRS = 64
 #: A share of the time, above which waiting for data is told; and what helps.
 MUCH = 0.05
 MORE_READING = "raise data.workers where cores are free, set data.scaled_decoding, or store smaller pictures"
@@ -120,22 +124,50 @@ def num_readers() -> int:
     return min(MAX_READERS, max(1, usable_cores() // max(1, torch.cuda.device_count()) - 1))
 
 
-def told_of_reading(pairs_per_second: float, data: DataConfig, readers: int) -> str:
+def reader_pace(data: DataConfig, image_size: tuple[int, int], tokenize: Tokenize) -> float | None:
+    """Return how many pairs a second one reader gives on this machine, in processor time.
+
+    Args:
+        data: What is read; `PACED_PAIRS` pairs of its first shard are.
+        image_size: (height, width) in pixels.
+        tokenize: Texts to token ids.
+
+    Returns:
+        The pairs a second; None where the shard is elsewhere, or gives no batch.
+    """
+    try:
+        first = data.model_copy(update={"train": source_names.resolve(data.source)[0]})
+        if not Path(first.source).is_file():
+            return None
+        reader = open_reader(open_pairs(first), first, image_size=image_size, tokenize=tokenize, few=True)
+        batches = reader.batches(seed=0, batch_size=PACED_PAIRS // 4)
+        next(batches)  # what is read once is
+        started = time.process_time()
+        for _ in range(3):
+            next(batches)
+    except DataError:
+        return None
+    return 3 * (PACED_PAIRS // 4) / max(1e-9, time.process_time() - started)
+
+
+def told_of_reading(pairs_per_second: float, data: DataConfig, readers: int, pace: float | None) -> str:
     """Return in words whether readers keep pace with a device; empty where all may fit into memory.
 
     Args:
         pairs_per_second: What the device computes, masks included.
         data: What is read.
-        readers: Reader processes of the device; 0: not known.
+        readers: Reader processes of the device.
+        pace: Pairs a second that a reader gives (`reader_pace`); None: not known.
     """
     if augmentation(data) is None:
         return ""
-    needed = math.ceil(pairs_per_second / ASSUMED_PAIRS)
-    told = f"A device computes {pairs_per_second:,.0f} pairs/s, a reader gives {ASSUMED_PAIRS} (assumed)"
-    if not readers:
-        return f"{told}: {needed:,} readers, and cores for them, keep pace with it."
-    binds = "computation binds" if readers >= needed else f"reading binds: {MORE_READING}"
-    return f"{told}, and {readers} read: {binds}. `python -m benchmarks.data` times a reader on the data."
+    known = f"{ASSUMED_PAIRS} (assumed)" if pace is None else f"{pace:,.0f} (timed on this machine)"
+    needed = math.ceil(pairs_per_second / (pace or ASSUMED_PAIRS))
+    told = f"A device computes {pairs_per_second:,.0f} pairs/s, a reader gives {known}, and {readers} read"
+    if readers >= needed:
+        return f"{told}: computation binds."
+    longer = f"reading binds, and training takes {needed / readers:.1f} times as long"
+    return f"{told}: {longer}. {needed} would keep pace: {MORE_READING}."
 
 
 def in_process(reader: Reader) -> Reader:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pgsbench.config.schema import RunConfig
-from pgsbench.data.shards import num_readers, told_of_reading
+from pgsbench.data.shards import MAX_READERS, augmentation, num_readers, reader_pace, told_of_reading
 from pgsbench.devices import usable_cores
 from pgsbench.errors import ConfigError
 from pgsbench.execution.estimate import Estimator, cost_of
@@ -19,6 +19,7 @@ from pgsbench.execution.kept_times import KeptTimes
 from pgsbench.execution.machines import ASSUMED_SHARE, Machine, machine_named
 from pgsbench.execution.past import PastRuns
 from pgsbench.execution.slots import plan_slots
+from pgsbench.models.clip import build
 from pgsbench.models.pair_cost import pair_costs
 from pgsbench.models.step_memory import step_memory
 from pgsbench.records.run_spec import label_of
@@ -50,11 +51,20 @@ def plan(file: StudyFile, *, device: str = "auto", output: str | Path = ".") -> 
         rows.append(PlannedLabel(label, count, config, cost_of(config), memory, seconds, source))
     tables = plan_tables(file.config.name, rows, place)
     paces = [row.cost.samples / row.seconds for row in rows if row.seconds]
-    data = file.config.data
-    readers = 0 if machine_named(device) else num_readers() if data.workers is None else data.workers
-    if paces and (told := told_of_reading(max(paces) / file.config.devices_per_run, data, readers)):
+    if paces and augmentation(file.config.data) is not None:
+        told = _told_of_reading(max(paces) / file.config.devices_per_run, rows[0].config, device)
         tables[0] = replace(tables[0], notes=[*tables[0].notes, told])
     return tables
+
+
+def _told_of_reading(pairs_per_second: float, config: RunConfig, device: str) -> str:
+    data = config.data
+    clip = build(config.model.name, seed=0, image_size=config.model.image_size, device="meta")
+    here = MAX_READERS if machine_named(device) else num_readers()
+    pace = reader_pace(data, clip.image_size, clip.tokenize)
+    return told_of_reading(
+        pairs_per_second, data, here if data.workers is None else max(1, data.workers), pace
+    )
 
 
 #: A configuration without its seed -> the same with its samples, seconds of a run, and whence they come.

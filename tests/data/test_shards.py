@@ -170,10 +170,20 @@ def test_a_reader_process_has_the_tokens_of_the_model(tiny: TinyWorld) -> None:
 def test_what_binds_is_told_in_words() -> None:
     shown, held = DataConfig(train="DATA"), DataConfig(train="scenes")
     pace = 10 * shards.ASSUMED_PAIRS
-    assert "computation binds" in shards.told_of_reading(pace, shown, 10)
-    assert "reading binds: raise data.workers" in shards.told_of_reading(pace, shown, 9)
-    assert "10 readers, and cores for them" in shards.told_of_reading(pace, shown, 0)
-    assert not shards.told_of_reading(pace, held, 1)
+    assert shards.told_of_reading(pace, shown, 10, None).endswith("computation binds.")
+    told = shards.told_of_reading(pace, shown, 4, None)
+    assert "reading binds, and training takes 2.5 times as long. 10 would keep pace" in told
+    assert "gives 59 (timed on this machine)" in shards.told_of_reading(pace, shown, 20, 59.0)
+    assert not shards.told_of_reading(pace, held, 1, None)
+
+
+def test_a_reader_is_timed_on_the_first_shard_unless_it_is_elsewhere(tiny: TinyWorld) -> None:
+    tokenize = build("tiny-vit", seed=0).tokenize
+    there = shards.reader_pace(DataConfig(train=str(tiny.shards)), (32, 32), tokenize)
+    assert there is not None
+    assert there > 0
+    assert shards.reader_pace(DataConfig(train="s3://nowhere/0.tar"), (32, 32), tokenize) is None
+    assert shards.reader_pace(DataConfig(train="/nowhere/0.tar"), (32, 32), tokenize) is None
 
 
 def test_what_gives_no_batch_is_refused(tiny: TinyWorld, tmp_path: Path) -> None:
