@@ -10,12 +10,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 from commands import pgsbench
 from mlflow import MlflowClient
+from quick_reports import unseen_figures
 from tinyworld import HALF, TinyWorld
 
 from pgsbench.records.study_record import StudyRecord
@@ -29,6 +31,13 @@ def swept(tiny: TinyWorld, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     done = pgsbench(folder, "sweep", str(tiny.study), "--jobs", "1")
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
+
+
+@pytest.fixture(autouse=True)
+def quick(swept: tuple[Path, str]) -> Iterator[None]:
+    """After the first command nobody looks at figures."""
+    with unseen_figures():
+        yield
 
 
 def test_a_sweep_leaves_runs_a_report_and_a_tracked_study(swept: tuple[Path, str]) -> None:
