@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from commands import pgsbench
 from mlflow import MlflowClient
-from quick_reports import unseen_figures
+from no_figures import no_figures
 from tinyworld import HALF, TinyWorld
 
 from pgsbench.records.study_record import StudyRecord
@@ -36,7 +36,7 @@ def swept(tiny: TinyWorld, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
 @pytest.fixture(autouse=True)
 def quick(swept: tuple[Path, str]) -> Iterator[None]:
     """After the first command nobody looks at figures."""
-    with unseen_figures():
+    with no_figures():
         yield
 
 

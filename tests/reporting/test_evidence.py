@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from commands import Done, pgsbench
 from fabricated import Arm
-from quick_reports import unseen_figures
+from no_figures import no_figures
 
 from pgsbench.errors import StudyError
+from pgsbench.reporting import figures
 from pgsbench.reporting.evidence import EVIDENCE, OUTCOMES
 from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.results import Results
@@ -29,7 +30,7 @@ ARMS = {"pgs": Arm(3.0), "flip": Arm(), "none": Arm(5.0, mask_ratio=0.0)}
 def report(fabricate, tmp_path: Path) -> Path:
     """Return the folder of a report whose runs are gone."""
     study = fabricate(ARMS, seeds=(0, 1), num_items=60)
-    with unseen_figures():
+    with no_figures(masks=figures.masks):
         write_report(Results(read_frames(study), baselines=["flip"]), tmp_path / "report")
     shutil.rmtree(tmp_path / "runs")
     return tmp_path / "report"
@@ -76,7 +77,7 @@ def test_a_report_is_written_again_from_its_evidence(report: Path) -> None:
     before = {name: (report / name).read_text() for name in ("report.md", EVIDENCE)}
     (report / "report.md").unlink()
     masks = (report / "figures/masks.png").read_bytes()
-    with unseen_figures():
+    with no_figures(masks=figures.masks):
         list(rewrite_reports(str(report)))
     assert "figures/masks.png" in (report / "report.md").read_text()
     assert (report / "figures/masks.png").read_bytes() == masks
@@ -88,7 +89,7 @@ def test_a_report_is_written_again_from_its_evidence(report: Path) -> None:
 def test_worlds_are_compared_by_their_evidence(fabricate, tmp_path: Path) -> None:
     for name in ("photos", "scenes"):
         study = fabricate(ARMS, seeds=(0, 1), num_items=60, name=name, rng_seed=len(name))
-        with unseen_figures():
+        with no_figures():
             write_report(Results(read_frames(study)), tmp_path / "reports" / name)
     told = validity("photos", ["scenes"], output=tmp_path, baseline="flip").verdict
     shutil.rmtree(tmp_path / "runs")

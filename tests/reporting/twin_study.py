@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from fabricated import Arm, replace_scores, write_runs
-from quick_reports import unseen_figures
 from twin import Twin
 
 from pgsbench.records.scores import GroupMean, Scores
@@ -56,8 +55,7 @@ class Made:
     def of(cls, folder: Path, report: Path) -> Made:
         """Write the whole report of a study: all is asked in the order in which a command asks."""
         frames = read_frames(folder)
-        with unseen_figures():
-            write_report(Results(frames), report)
+        write_report(Results(frames), report)
         return cls(report, frames, Twin(folder, NAMES))
 
     def table(self, *header: str) -> pd.DataFrame:
