@@ -253,7 +253,10 @@ class StudyConfig(TrainedConfig):
         "only.",
     )
     seeds: list[Annotated[int, Field(ge=0, le=MAX_SEED)]] = Field(
-        default_factory=lambda: [0], min_length=1, max_length=MAX_SEEDS
+        default_factory=lambda: [0],
+        min_length=1,
+        max_length=MAX_SEEDS,
+        description="Each arm is trained once with each. It decides first weights, order, crops and masks.",
     )
     arms: dict[Annotated[str, Field(pattern=f"^{NAME}$", max_length=MAX_NAME)], dict[str, Any]] = Field(
         default_factory=dict,

@@ -69,4 +69,4 @@ def test_a_search_is_not_confirmed_against_it(fabricate):
     search = {"space": {"strategy.tau": [0.1, 0.2]}}
     beside = [("ceiling", arms("ceiling")["ceiling"]), ("none", Arm(mask_ratio=0.0))]
     results = Results(read_frames(fabricate([*points, *beside], search=search, seeds=(0,))))
-    assert contenders(results) == ["pgs tau=0.2", "none"]
+    assert contenders(results, {}) == ["pgs tau=0.2", "none"]
