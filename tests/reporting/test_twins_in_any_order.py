@@ -132,9 +132,8 @@ def agree(told: Told, alone: Told) -> None:
             assert told[name] == value, name
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_the_order_of_questions_changes_nothing(frames: Frames, alone: Told, seed: int) -> None:
-    order = np.random.default_rng(seed).permutation(list(QUESTIONS)).tolist()
+def test_the_order_of_questions_changes_nothing(frames: Frames, alone: Told) -> None:
+    order = np.random.default_rng(0).permutation(list(QUESTIONS)).tolist()
     agree(ask(frames, order), alone)
 
 
