@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pgsbench.config.schema import StudyConfig
-from pgsbench.errors import ConfigError
+from pgsbench.errors import ConfigError, nearest
 from pgsbench.execution.dask import DaskEngine
 from pgsbench.execution.engine import Engine
 from pgsbench.execution.local import LocalEngine
@@ -45,5 +45,5 @@ def engine_named(
     if kind == "dask" and name:
         threads = threads or threads_of_environment()
         return DaskEngine(name, device=device, threads=threads, devices_per_run=together, runs_root=runs_root)
-    way_out = "local, slurm, slurm:PROFILE or dask:ADDRESS"
+    way_out = nearest(on, ["local", "slurm", "slurm:PROFILE", "dask:ADDRESS"])
     raise ConfigError("no such engine", where="--on", value=on, way_out=way_out)

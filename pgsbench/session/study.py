@@ -347,7 +347,7 @@ class Study:
 
     def _compared(self, baselines: Sequence[str], candidate: str | None) -> list[str]:
         chosen = candidate or self._file.config.base_arm
-        check_baselines(baselines, chosen)
+        check_baselines(baselines, chosen, self.arms)
         return [chosen, *baselines]
 
     def _with_arms(self, wanted: Sequence[str]) -> list[str]:
