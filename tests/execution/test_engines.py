@@ -27,6 +27,7 @@ from pgsbench.execution.ledger import Ledger
 from pgsbench.execution.local import LocalEngine, SlotExecutor
 from pgsbench.execution.run import Stop, run
 from pgsbench.execution.search import search
+from pgsbench.experiment import run_once
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.session.opening import work_on
