@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import chain
 from typing import TypeVar
 
 import numpy as np
@@ -158,11 +157,6 @@ class Results:
         """Whether the study's search is over its data alone: its points are worlds, and none is chosen."""
         search = self.study.record.config.search
         return search is not None and all(path.startswith("data.") for path in search.space)
-
-    @property
-    def chosen_by_score(self) -> bool:
-        """Whether the compared point was picked among many for its score, which flatters it."""
-        return not set(chain.from_iterable(self._fitting)) <= set(self.pairs)
 
     @cached_property
     def best_of(self) -> dict[str, str]:

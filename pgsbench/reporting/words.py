@@ -181,22 +181,6 @@ def cheap_enough(choice: str, score: float, best: str, highest: float, times: fl
     return fitting(f"{saved} of the best, {best} ({PERCENT.text(highest)})")
 
 
-def where_it_pays(
-    ours: str, theirs: str, gain: tuple[str, float] | None, loss: tuple[str, float] | None
-) -> str:
-    """Return where a mask surely gains and loses most: (world, points), or None where it does nowhere."""
-    if gain and loss:
-        said = f"{ours} beats {theirs} at {gain[0]} ({POINTS.text(gain[1])})"
-        return fitting(said, f", and loses to it at {loss[0]} ({POINTS.text(loss[1])})")
-    if gain:
-        return fitting(f"{ours} beats {theirs} most at {gain[0]} ({POINTS.text(gain[1])}), and loses nowhere")
-    if loss:
-        return fitting(
-            f"{ours} loses to {theirs} most at {loss[0]} ({POINTS.text(loss[1])}), and gains nowhere"
-        )
-    return fitting(f"Where {ours} gains over {theirs} is not decided in any world")
-
-
 def as_budgets_grow(
     leaders: Sequence[str], arms: Sequence[str], crossing: str = "", foretold: bool | None = None
 ) -> str:

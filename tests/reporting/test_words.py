@@ -67,13 +67,6 @@ HEADLINES = {
     "none scores highest (45.4), and nothing near it costs less.": words.cheap_enough(
         "none", 0.454, "none", 0.454, 1.0, "time"
     ),
-    "pgs beats flip at clutter 0 (+8.2), and loses to it at clutter 0.7 (−7.0).": words.where_it_pays(
-        "pgs", "flip", ("clutter 0", 0.082), ("clutter 0.7", -0.07)
-    ),
-    "pgs beats flip most at clutter 0 (+8.2), and loses nowhere.": words.where_it_pays(
-        "pgs", "flip", ("clutter 0", 0.082), None
-    ),
-    "Where pgs gains over flip is not decided in any world.": words.where_it_pays("pgs", "flip", None, None),
     "flip holds the lead at all three budgets; the prediction held.": words.as_budgets_grow(
         ["flip"] * 3, ["flip", "pgs"], foretold=True
     ),
