@@ -15,10 +15,8 @@ from pgsbench.records.verdict_record import ALL_GROUPS
 from pgsbench.reporting.recipe_spread import Lenders
 from pgsbench.reporting.statistics.comparison import Missing
 from pgsbench.reporting.statistics.intervals import (
-    GapClosed,
     Interval,
     difference,
-    gap_closed,
     mean_interval,
 )
 from pgsbench.reporting.statistics.paired_values import PairedValues, SeedSpread
@@ -172,29 +170,6 @@ class Results:
         for label, training in one_training(self.study.values).items():
             found.setdefault(training, []).append(label)
         return [sorted(labels, key=self.study.labels.index) for labels in found.values() if len(labels) > 1]
-
-    @property
-    def random_arm(self) -> str:
-        """The arm with random masks that the gap begins at."""
-        return next((arm for arm in RANDOM_ARMS if self.labels_of(arm)), RANDOM_ARMS[0])
-
-    @cached_property
-    def gaps(self) -> list[tuple[str, str, GapClosed | Missing]]:
-        """(label, group, share of the random-to-oracle gap) of every arm that is no control itself.
-
-        Of several oracles the first is the end of the gap.
-        """
-        found, ends = [], (self.random_arm, next(iter(self.study.oracles), ""))
-        for label in self.study.labels:
-            spec = self.study.of(label)[0].spec
-            random, oracle = (self._same_point(label, end) for end in ends)
-            is_control = spec.arm in RANDOM_ARMS or spec.is_oracle or spec.has_whole_pictures
-            if is_control or random is None or oracle is None:
-                continue
-            found += [
-                (label, group, self._ask([label, random, oracle], group, gap_closed)) for group in self.groups
-            ]
-        return found
 
     @cached_property
     def objective(self) -> Objective:
