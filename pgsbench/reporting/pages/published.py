@@ -70,8 +70,9 @@ def paper_table(results: Results) -> Table | None:
                 table, theirs = of[key]
                 by_table.setdefault(table, []).append((*key[1:], float(values.mean()), theirs))
         for table, cells in by_table.items():
-            mean = [float(np.mean([cell[side] for cell in cells])) for side in (2, 3)]
-            for task, metric, ours, theirs in [(table, f"mean of {len(cells)}", *mean), *cells]:
+            mean = (float(np.mean([cell[side] for cell in cells])) for side in (2, 3))
+            first = (table, f"mean of {len(cells)}", next(mean), next(mean))
+            for task, metric, ours, theirs in (first, *cells):
                 rows.append([label, method, task, metric, ours, theirs, ours - theirs])
     if not rows:
         return None
