@@ -122,16 +122,25 @@ class TwoSuites(NamedTuple):
         return run, read_run(self.root, Entry(spec, spec.folder, fingerprint))
 
 
-@pytest.fixture
-def suites(tiny: TinyWorld, tmp_path: Path) -> TwoSuites:
-    shutil.copytree(tiny.folder / "colour", tmp_path / "other-colours")
-    names = tmp_path / "other-colours/classnames.txt"
+@pytest.fixture(scope="module")
+def trained(tiny: TinyWorld, tmp_path_factory: pytest.TempPathFactory) -> TwoSuites:
+    folder = tmp_path_factory.mktemp("suites")
+    shutil.copytree(tiny.folder / "colour", folder / "other-colours")
+    names = folder / "other-colours/classnames.txt"
     names.write_text("".join(reversed(names.read_text().splitlines(keepends=True))))
-    ours, theirs = tmp_path / "ours.yaml", tmp_path / "theirs.yaml"
+    ours, theirs = folder / "ours.yaml", folder / "theirs.yaml"
     text = tiny.suite.read_text().replace("data: ", f"data: {tiny.folder}/")
     ours.write_text(text)
-    theirs.write_text(text.replace(f"{tiny.folder}/colour", f"{tmp_path}/other-colours"))
-    return TwoSuites(tmp_path / "runs", ours, theirs, open_study_file(tiny.study))
+    theirs.write_text(text.replace(f"{tiny.folder}/colour", f"{folder}/other-colours"))
+    found = TwoSuites(folder / "runs", ours, theirs, open_study_file(tiny.study))
+    found.train(ours)
+    return found
+
+
+@pytest.fixture
+def suites(trained: TwoSuites, tmp_path: Path) -> TwoSuites:
+    """A copy, with the run as it was trained on our suite."""
+    return trained._replace(root=shutil.copytree(trained.root, tmp_path / "runs"))
 
 
 def test_studies_whose_suites_name_their_tasks_alike_keep_their_scores(suites: TwoSuites) -> None:

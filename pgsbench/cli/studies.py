@@ -65,7 +65,7 @@ def sweep(
 @command(app, "pgsbench compare --baselines flip,grid --until decided --margin 1.0", slow=True)
 @opt.takes_work_options
 def compare(
-    baselines: Baselines,
+    baselines: Baselines = "",
     candidate: opt.Candidate = None,
     study: opt.StudyOption = "baselines",
     until: Annotated[Literal["decided"] | None, option("Add seeds until verdicts are clear.")] = None,

@@ -266,7 +266,9 @@ def _shards(part: str, train: str, progress: store.Progress | None) -> list[str]
         rule = (
             f"{len(missing)} of {len(shards)} shards are missing" if missing else "there are no shards here"
         )
-        way_out = "name a folder of .tar files, or PATH/{00000..00010}.tar"
+        way_out = (
+            "name a folder of .tar files, or PATH/{00000..00010}.tar; `pgsbench data ls` lists what is here"
+        )
         if not re.search(r"[/\\{*.]", train):
             rule = "there is no such data set or folder"
             way_out = f"{nearest(train, [*store.BUILTIN, *store.own_names()])}; or {way_out}"

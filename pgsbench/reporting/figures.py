@@ -42,7 +42,6 @@ from pgsbench.reporting.style import (
 )
 from pgsbench.reporting.sweep import are_numbers, best_points, searched_labels, searched_values
 from pgsbench.reporting.tuned import tuned_figure
-from pgsbench.reporting.where import gain_map
 from pgsbench.tracking.rundir import RunDir
 
 #: Pictures in the gallery of masks.
@@ -301,14 +300,13 @@ def masks(results: Results) -> Figure | None:
 
 
 #: Kind of question -> name of its picture's file.
-FIRST = {"compare": "differences", "sweep": "sweep", "factors": "settings", "cost": "cost", "worlds": "where"}
+FIRST = {"compare": "differences", "sweep": "sweep", "factors": "settings", "cost": "cost"}
 #: Name of the file -> what draws it from the results of a study.
 ALL: dict[str, Callable[[Results], Figure | None]] = {
     "differences": forest,
     "sweep": sweep,
     "settings": settings,
     "cost": accuracy_cost,
-    "where": gain_map,
     "tuned": tuned_figure,
     "during": during_figure,
     "masks": masks,

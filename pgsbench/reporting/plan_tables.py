@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from pgsbench.progress import about, clock
-from pgsbench.records.run_spec import short
-from pgsbench.reporting.one_run import differing
 from pgsbench.reporting.render import COUNT, Format, Header, Table, counted
 from pgsbench.study.published import Compared, compare_with_published
 from pgsbench.tracking.states import STATES, RunStatus
@@ -250,30 +248,6 @@ class PlannedLabel:
 def plan_tables(study: str, rows: Sequence[PlannedLabel], place: Place) -> list[Table]:
     """Return what runs cost, and what their steps hold in memory."""
     return [_cost_table(study, rows, place), _memory_table(rows, place)]
-
-
-def difference_table(
-    study: str, other: str, pairs: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]
-) -> Table:
-    """Return the settings in which arms differ from those of another study; equal differences share a row.
-
-    Args:
-        study: Name of the study.
-        other: What it is compared with.
-        pairs: Arm -> its settings and the other's, by dotted path.
-    """
-    arms_of: dict[tuple[str, str, str], list[str]] = {}
-    for arm, (ours, theirs) in pairs.items():
-        for path, one, two in differing(ours, theirs):
-            arms_of.setdefault((path, short(one), short(two)), []).append(arm)
-    rows: list[list[object]] = [
-        [path, one, two, "all" if len(arms) == len(pairs) else ", ".join(arms)]
-        for (path, one, two), arms in arms_of.items()
-    ]
-    notes = [] if rows else ["Nothing differs."]
-    notes.append(f"Arms that were compared: {', '.join(pairs)}.")
-    header: Header = ["setting", study, other, "arms"]
-    return Table(f"How {study} differs from {other}", header, rows, notes)
 
 
 def scaled(number: float) -> str:

@@ -8,13 +8,14 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from pgsbench.config.search import TuneConfig
 from pgsbench.errors import StudyError
 from pgsbench.records.run_spec import short, short_paths
 from pgsbench.records.study_record import Tried, Tuning
-from pgsbench.reporting import badge_words
 from pgsbench.reporting.render import COUNT, PERCENT, Header, Table, and_
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.style import PAPER, label_lines, new_figure, pens, percent_tick, themed
+from pgsbench.reporting.words import Badge, badge
 
 
 def tuned_paths(results: Results) -> list[str]:
@@ -42,24 +43,29 @@ def tuned_table(results: Results) -> Table | None:
         ("failed", COUNT),
         "at the border",
     ]
-    return Table(
-        "What each arm was tuned to", header, rows, [badge_words.tuned_how(results.study.name, tune)]
-    )
+    return Table("What each arm was tuned to", header, rows, [_how(results.study.name, tune)])
 
 
-def tuned_badges(results: Results) -> list[badge_words.Badge]:
+def _how(study: str, tune: TuneConfig) -> str:
+    seeds = f"seed{'s' * (len(tune.seeds) > 1)} {and_(list(map(str, tune.seeds)))}"
+    items = "test items that are not compared" if tune.on == "dev" else f"suite {tune.on}"
+    return f"Every arm had the same points and budget, on {seeds} and on {items}: report {study}-tune."
+
+
+def tuned_badges(results: Results) -> list[Badge]:
     """Return that arms were tuned, and which of them lie at a border of what was tried."""
-    tune, found = results.study.record.config.tune, list[badge_words.Badge]()
+    tune, found = results.study.record.config.tune, list[Badge]()
     tunings = results.study.record.tunings
     if tune is None or not tunings:
         return []
     names = short_paths(tuned_paths(results))
-    found.append(badge_words.tuned(list(names.values()), badge_words.tuned_how(results.study.name, tune)))
+    found.append(badge("tuned", paths=and_(list(names.values())), how=_how(results.study.name, tune)))
     for path, name in names.items():
         arms = [one.arm for one in tunings if path in one.at_border]
         if arms:
             values = [point.params[path] for one in tunings for point in one.tried]
-            found.append(badge_words.on_border(arms, name, f"{short(min(values))} to {short(max(values))}"))
+            ends = f"{short(min(values))} to {short(max(values))}"
+            found.append(badge("on the border", arms=and_(arms), path=name, ends=ends))
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pgsbench.config.schema import StudyConfig
 from pgsbench.disk.whole_files import unwritable
-from pgsbench.errors import ConfigError
+from pgsbench.errors import ConfigError, nearest
 from pgsbench.execution.dask import DaskEngine
 from pgsbench.execution.engine import Engine, plan_slots, threads_of_environment
 from pgsbench.execution.local import LocalEngine
@@ -110,5 +110,5 @@ def engine_named(
     if kind == "dask" and name:
         threads = threads or threads_of_environment()
         return DaskEngine(name, device=device, threads=threads, devices_per_run=together, runs_root=runs_root)
-    way_out = "local, slurm, slurm:PROFILE or dask:ADDRESS"
+    way_out = nearest(on, ["local", "slurm", "slurm:PROFILE", "dask:ADDRESS"])
     raise ConfigError("no such engine", where="--on", value=on, way_out=way_out)

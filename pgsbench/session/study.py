@@ -316,7 +316,7 @@ class Study:
     def compared(self, baselines: Sequence[str], candidate: str | None = None) -> list[str]:
         """Return the arms that a comparison trains, the candidate first; see `compare`."""
         chosen = candidate or self.design.config.base_arm
-        check_baselines(baselines, chosen)
+        check_baselines(baselines, chosen, self.arms)
         return [chosen, *baselines]
 
     def _with_arms(self, wanted: Sequence[str] | None) -> list[str]:

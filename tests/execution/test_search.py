@@ -141,6 +141,17 @@ def test_a_deleted_run_that_fails_once_is_not_forgotten(bench: Bench) -> None:
     assert bench.trained == [name]
 
 
+def test_trials_are_named_by_values_that_give_the_same_run_again(bench: Bench) -> None:
+    bench.search(tpe(2))
+    found = [run.spec for run in bench.folder(tpe(2)).runs.values()]
+    assert len(found) == 2
+    for spec in found:
+        tau = spec.label.rpartition("=")[2]
+        assert len(tau) <= len("0.12345")
+        (typed,) = Planner(open_study_file(bench.study, overrides=[f"strategy.tau={tau}"])).specs(["pgs"])
+        assert typed.id == spec.id
+
+
 def test_more_seeds_are_trained_at_the_same_points(bench: Bench) -> None:
     bench.search(tpe(4))
     points = [name.removesuffix(" s0") for name in bench.trained]

@@ -173,15 +173,6 @@ def test_interactions_have_their_twins(made: Made) -> None:
         assert numbers(row["p (Holm)"]) == pytest.approx([max(1e-3, adjusted[row["point"]])], abs=6e-4)
 
 
-def test_shares_of_the_gap_have_their_twins(made: Made) -> None:
-    cells = made.table("arm", "gap closed").set_index("arm")["gap closed"]
-    told = {label: cell for label, cell in cells.items() if cell}
-    assert set(told) == set(made.points)
-    for label, cell in told.items():
-        share = made.twin.gap_closed(label, "flip", "oracle", MEAN)
-        assert numbers(cell) == pytest.approx([100 * each for each in share], abs=0.501)
-
-
 def test_the_pareto_front_has_its_twin(made: Made) -> None:
     costs = made.twin.runs.groupby("label")[["flops", "train_cpu_seconds"]].mean()
     costs["score"] = [made.twin.mean(label, MEAN).estimate for label in costs.index]

@@ -17,7 +17,7 @@ from pgsbench.reporting.findings import Findings
 from pgsbench.reporting.pareto import FLOPS, TIME, points_of
 from pgsbench.reporting.ranking import ranking
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.statistics.intervals import GapClosed, Interval
+from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.study_frames import Frames, read_frames
 
 #: What is asked -> its answers: what a number is of, and the number.
@@ -47,12 +47,6 @@ def _effects(results: Results) -> Answers:
     for one in found.deviations:
         yield from _interval(f"deviation of {one.label}", one.interval)
         yield f"p of {one.label}", one.adjusted_p
-
-
-def _gaps(results: Results) -> Answers:
-    for label, group, one in results.gaps:
-        assert isinstance(one, GapClosed)
-        yield from ((f"gap {label} {group} {key}", getattr(one, key)) for key in ("share", "low", "high"))
 
 
 def _front(results: Results) -> Answers:
@@ -101,7 +95,6 @@ QUESTIONS: dict[str, Callable[[Results], Answers]] = {
     ),
     "scores": lambda results: _frame("score", Findings(results).scores, "label", "group"),
     "effects": _effects,
-    "gaps": _gaps,
     "front": _front,
     "ranks": _ranks,
     "decisions": _decisions,
@@ -132,9 +125,8 @@ def agree(told: Told, alone: Told) -> None:
             assert told[name] == value, name
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_the_order_of_questions_changes_nothing(frames: Frames, alone: Told, seed: int) -> None:
-    order = np.random.default_rng(seed).permutation(list(QUESTIONS)).tolist()
+def test_the_order_of_questions_changes_nothing(frames: Frames, alone: Told) -> None:
+    order = np.random.default_rng(0).permutation(list(QUESTIONS)).tolist()
     agree(ask(frames, order), alone)
 
 
