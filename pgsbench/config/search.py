@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from pgsbench.config.domains import Choice, Listed, Range
 from pgsbench.config.strict import MismatchError, Strict
 
 #: What a search can set a score against, or keep below a limit.
@@ -15,53 +16,10 @@ COSTS = ("train_seconds", "tokens", "flops", "memory")
 #: The score that is searched unless another is named: the mean of the suite's groups.
 MEAN = "mean"
 
-Choice = bool | int | float | str | None
-
 Pruner = Literal["median", "halving", "wilcoxon"]
 
 #: Larger seeds are slips of the pen.
 MAX_SEED = 2**32 - 1
-
-#: Value of another path, or of ``arm``, on which a path of a search space depends.
-When = dict[str, Annotated[list[Choice], Field(min_length=1)]]
-WHEN = "The path exists only where these paths, or `arm`, have one of these values."
-
-
-class Range(Strict):
-    """An interval of a search space."""
-
-    low: float
-    high: float
-    log: bool = Field(False, description="Search on a logarithmic scale.")
-    step: float | None = Field(
-        None,
-        gt=0,
-        description="Distance of two neighbours; a grid needs one. Default: 1 where the field takes whole "
-        "numbers only.",
-    )
-    when: When = Field(default_factory=dict, description=WHEN)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Range:
-        if not self.low < self.high:
-            raise MismatchError("low must be below high", "low", "high")
-        is_whole = self.step == 1 and self.low.is_integer() and self.high.is_integer()
-        if self.log and (self.low <= 0 or not (self.step is None or is_whole)):
-            raise MismatchError(
-                "a logarithmic range needs low > 0 and no step but 1 between whole numbers",
-                "low",
-                "high",
-                "log",
-                "step",
-            )
-        return self
-
-
-class Listed(Strict):
-    """Choices of a search space that depend on others."""
-
-    choices: list[Choice] = Field(min_length=1)
-    when: When = Field(default_factory=dict, description=WHEN)
 
 
 def _kind(given: Any) -> str:

@@ -17,8 +17,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from pgsbench.config.domains import Domain, Listed
 from pgsbench.records.study_record import Importances
-from pgsbench.study.domains import Choices, Domain
 
 #: A search ends after this number of draws in a row without a new point.
 MAX_DRAWS = 50
@@ -134,7 +134,7 @@ def trial_of(point: KnownPoint, distributions: Mapping[str, BaseDistribution]) -
 
 def distribution(domain: Domain) -> BaseDistribution:
     """Return what Optuna draws from for a domain."""
-    if isinstance(domain, Choices):
+    if isinstance(domain, Listed):
         return CategoricalDistribution(domain.grid())
     if not domain.is_whole:
         return FloatDistribution(domain.low, domain.high, log=domain.log, step=domain.step)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from ruamel.yaml import YAML
 
-from pgsbench.config.search import Range
+from pgsbench.config.domains import Range
 from pgsbench.disk.whole_files import atomic
 from pgsbench.errors import StudyError
 from pgsbench.records.run_spec import short, short_paths

@@ -7,10 +7,10 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pgsbench.config.search import Listed, Range, SearchConfig
+from pgsbench.config.domains import Domain, Listed, Range, domain_of
+from pgsbench.config.search import SearchConfig
 from pgsbench.errors import ConfigError, UserError, nearest
 from pgsbench.study.design import Design
-from pgsbench.study.domains import Choices, Domain, Span, domain_of
 
 #: Largest number of points of a grid, all arms together; more would take years.
 MAX_POINTS = 10_000
@@ -41,7 +41,7 @@ def space_problems(study: Design) -> Iterator[UserError]:
     if search.sampler != "grid" and search.trials is None:
         yield ConfigError(f"the {search.sampler} sampler needs `trials`", where=study.place("search"))
     yield from _overlaps(study, search)
-    if conditions := list(_condition_problems(study, search)):
+    if conditions := list(_condition_problems(study, search)) if _searched(study) else []:
         yield from conditions
         return
     found = _domains(study)
@@ -62,7 +62,7 @@ def _overlaps(study: Design, search: SearchConfig) -> Iterator[UserError]:
 
 
 def _condition_problems(study: Design, search: SearchConfig) -> Iterator[UserError]:
-    before: dict[str, Domain] = {"arm": Choices(tuple(_searched(study)))}
+    before: dict[str, Domain] = {"arm": Listed(choices=_searched(study))}
     for path, given in search.space.items():
         for other, values in given.when.items() if isinstance(given, Range | Listed) else ():
             where = study.place(f"search.space.{path}")
@@ -90,7 +90,7 @@ def _domain_problems(
 ) -> Iterator[UserError]:
     domain = domains[path]
     where = study.place(f"search.space.{path}")
-    if isinstance(domain, Choices):
+    if isinstance(domain, Listed):
         if doubled := domain.doubled():
             yield ConfigError("a choice is listed twice", where=where, value=doubled[0])
         if domain.size > MAX_CHOICES:
@@ -107,7 +107,7 @@ def _domain_problems(
     told = set()
     others = {other: one for other, one in domains.items() if other != path}
     for arm, value in itertools.product(_searched(study), domain.ends()):
-        needed = {other: values[0] for other, values in domain.when if other != "arm"}
+        needed = {other: values[0] for other, values in domain.when.items() if other != "arm"}
         if not domain.is_active({**needed, "arm": arm}):
             continue
         for problem in _value_problems(study, arm, path, value, others, needed):
@@ -145,7 +145,7 @@ def _value_problems(
 
 
 def _count_problems(study: Design, search: SearchConfig, domains: list[Domain]) -> Iterator[UserError]:
-    is_countable = all(isinstance(domain, Choices) or domain.step is not None for domain in domains)
+    is_countable = all(isinstance(domain, Listed) or domain.step is not None for domain in domains)
     if search.sampler != "grid" or not is_countable:
         return
     count = len(_searched(study)) * math.prod(domain.size for domain in domains)
@@ -185,7 +185,7 @@ def _takes_whole_numbers(study: Design, path: str, given: Range) -> bool | None:
         return False
     found = []
     for arm in _searched(study):
-        for end in Span(given.low, given.high).ends():
+        for end in given.model_copy(update={"step": None}).ends():
             needed = {other: values[0] for other, values in given.when.items() if other != "arm"}
             run, _ = study.try_run(arm, {**needed, path: end}, study.config.seeds[0])
             if run is not None:

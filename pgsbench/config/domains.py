@@ -4,64 +4,59 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from pgsbench.config.search import Listed, Range
+from pydantic import Field, model_validator
 
-#: Number of digits of a value that is drawn from a span without a step.
+from pgsbench.config.strict import MismatchError, Strict
+
+#: Number of digits of a value that is drawn from a range without a step.
 SIGNIFICANT_DIGITS = 4
 
-#: On which values of other paths, or of ``arm``, a path depends; all must hold.
-Condition = tuple[tuple[str, tuple[Any, ...]], ...]
+Choice = bool | int | float | str | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Conditional:
-    """What exists only beside some values of other paths.
+class _Conditional(Strict):
+    """What exists only beside some values of other paths."""
 
-    Attributes:
-        when: See `Condition`.
-    """
-
-    when: Condition = ()
+    when: dict[str, Annotated[list[Choice], Field(min_length=1)]] = Field(
+        default_factory=dict,
+        description="The path exists only where these paths, or `arm`, have one of these values.",
+    )
 
     def is_active(self, chosen: Mapping[str, Any]) -> bool:
         """Tell whether the path exists beside these values of ``arm`` and of other paths."""
         return all(
             path in chosen and any(_is_same(chosen[path], value) for value in values)
-            for path, values in self.when
+            for path, values in self.when.items()
         )
 
 
-@dataclass(frozen=True)
-class Choices(_Conditional):
-    """Values that a study lists.
+class Listed(_Conditional):
+    """Values that a study lists, in its order."""
 
-    Attributes:
-        values: The values, in the study's order.
-    """
-
-    values: tuple[Any, ...]
+    choices: list[Choice] = Field(min_length=1)
 
     @property
     def size(self) -> int:
         """How many values there are."""
-        return len(self.values)
+        return len(self.choices)
 
     def grid(self) -> list[Any]:
         """Return the values that a grid tries."""
-        return list(self.values)
+        return list(self.choices)
 
-    ends = grid  #: All of them are tried before a search.
+    def ends(self) -> list[Any]:
+        """Return the values that are tried before a search: all."""
+        return list(self.choices)
 
     def middle(self) -> Any:
         """Return a value that stands for the domain in an estimate."""
-        return self.values[len(self.values) // 2]
+        return self.choices[len(self.choices) // 2]
 
     def contains(self, value: Any) -> bool:
         """Tell whether a value is one of the domain."""
-        return any(_is_same(value, choice) for choice in self.values)
+        return any(_is_same(value, choice) for choice in self.choices)
 
     def rounded(self, value: Any) -> Any:
         """Return a drawn value as a run gets it: unchanged."""
@@ -70,32 +65,44 @@ class Choices(_Conditional):
     def doubled(self) -> list[Any]:
         """Return the values that are listed before."""
         seen, found = set(), []
-        for value in self.values:
+        for value in self.choices:
             key = isinstance(value, bool), value
             found += [value] if key in seen else []
             seen.add(key)
         return found
 
 
-@dataclass(frozen=True)
-class Span(_Conditional):
-    """Numbers between two ends, both included.
-
-    Attributes:
-        low: The lowest number.
-        high: The highest number, if a step leads there.
-        log: Whether numbers are drawn on a logarithmic scale.
-        step: Distance of two neighbours; None: all numbers belong to the span.
-    """
+class Range(_Conditional):
+    """An interval of a search space; both ends belong to it, the upper one if a step leads there."""
 
     low: float
     high: float
-    log: bool = False
-    step: float | None = None
+    log: bool = Field(False, description="Search on a logarithmic scale.")
+    step: float | None = Field(
+        None,
+        gt=0,
+        description="Distance of two neighbours; a grid needs one. Default: 1 where the field takes whole "
+        "numbers only.",
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Range:
+        if not self.low < self.high:
+            raise MismatchError("low must be below high", "low", "high")
+        is_whole = self.step == 1 and self.low.is_integer() and self.high.is_integer()
+        if self.log and (self.low <= 0 or not (self.step is None or is_whole)):
+            raise MismatchError(
+                "a logarithmic range needs low > 0 and no step but 1 between whole numbers",
+                "low",
+                "high",
+                "log",
+                "step",
+            )
+        return self
 
     @property
     def size(self) -> int:
-        """How many numbers there are, where the span has a step."""
+        """How many numbers there are, where the range has a step."""
         assert self.step is not None
         return math.floor((self.high - self.low) / self.step + 1e-9) + 1
 
@@ -105,7 +112,7 @@ class Span(_Conditional):
         return self.step is not None and all(float(b).is_integer() for b in (self.low, self.high, self.step))
 
     def grid(self) -> list[Any]:
-        """Return the numbers of a span with a step."""
+        """Return the numbers of a range with a step."""
         assert self.step is not None
         return [self._number(self.low + i * self.step) for i in range(self.size)]
 
@@ -143,23 +150,19 @@ class Span(_Conditional):
         return round(value) if self.is_whole else round(value, 12)
 
 
-Domain = Choices | Span
+Domain = Listed | Range
 
 
-def domain_of(given: Sequence[Any] | Range | Listed, *, is_whole: bool = False) -> Domain:
+def domain_of(given: Sequence[Any] | Domain, *, is_whole: bool = False) -> Domain:
     """Return the domain that a search space gives for one path.
 
     Args:
-        given: Choices or a range, as a study says it.
+        given: Choices or a domain, as a study says it.
         is_whole: The field takes whole numbers only: a range without a step then gets a step of 1.
     """
-    if not isinstance(given, Range | Listed):
-        return Choices(tuple(given))
-    when = tuple((path, tuple(values)) for path, values in given.when.items())
-    if isinstance(given, Listed):
-        return Choices(tuple(given.choices), when=when)
-    step = 1.0 if is_whole and given.step is None else given.step
-    return Span(given.low, given.high, given.log, step, when=when)
+    if isinstance(given, Range):
+        return given.model_copy(update={"step": 1.0}) if is_whole and given.step is None else given
+    return given if isinstance(given, Listed) else Listed(choices=list(given))
 
 
 def _is_same(one: Any, other: Any) -> bool:
