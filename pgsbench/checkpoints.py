@@ -28,7 +28,7 @@ from pgsbench.models.source import Opened, open_model, state_hash
 from pgsbench.records import files
 from pgsbench.records.kept import resolved
 from pgsbench.records.scores import Scores
-from pgsbench.tracking import mlflow_artifacts
+from pgsbench.tracking import mlflow_store
 from pgsbench.tracking.rundir import RunDir
 
 #: Precisions of encoding by name; None: float32 all through, which agrees with published numbers.
@@ -199,10 +199,10 @@ def open_checkpoint(source: str, model: str | None = None, device: str = "cpu") 
         ModelError: It cannot be opened.
         RunError: MLflow has no such artifact.
     """
-    if not mlflow_artifacts.is_artifact(source):
+    if not mlflow_store.is_artifact(source):
         return open_model(source, model=model, device=device)
     with TemporaryDirectory() as folder:
-        return open_model(str(mlflow_artifacts.download(source, Path(folder))), model=model, device=device)
+        return open_model(str(mlflow_store.download(source, Path(folder))), model=model, device=device)
 
 
 def scores_folder(source: str, suite: str) -> Path:

@@ -24,7 +24,7 @@ from pgsbench.data.transforms import normalise
 from pgsbench.disk.whole_files import atomic
 from pgsbench.errors import DataError, Interrupted, Pruned, RunError, RunHeldError
 from pgsbench.evaluation.identity import current_fingerprint
-from pgsbench.evaluation.suite import Suite, halved, load_suite
+from pgsbench.evaluation.suite import Suite, suite_of
 from pgsbench.evaluation.task_results import is_measured
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.configure import configure, configure_text
@@ -180,12 +180,6 @@ def _work(
         step=steps,
     )
     return time.perf_counter() - started
-
-
-def suite_of(spec: RunSpec) -> Suite:
-    """Return what a run is tested on: its suite, or half, on the sets that belong to its training data."""
-    suite = load_suite(spec.evaluation.suite, trained_on=spec.config.data.source)
-    return halved(suite, spec.evaluation.half)
 
 
 def is_complete(run: RunDir | None, suite_fingerprint: str) -> bool:

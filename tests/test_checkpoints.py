@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,10 +99,3 @@ def test_several_checkpoints_get_a_folder_each(model: Clip, folder: Path, tiny: 
     assert found[1].scores.scores == found[0].scores.scores
     (alone,) = evaluate_checkpoints(["model"], tiny.suite, to=Path("alone"))
     assert alone.folder == folder.parent / "alone"
-
-
-def test_one_checkpoint_is_tested_without_what_takes_seconds_to_import() -> None:
-    program = "import sys, pgsbench.checkpoints, pgsbench.reporting.checkpoints; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert "open_clip" in done.stdout.split()
-    assert not {"pandas", "scipy.stats", "mlflow", "matplotlib", "optuna"} & set(done.stdout.split())

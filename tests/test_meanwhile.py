@@ -19,10 +19,10 @@ from pgsbench.cli.app import app
 from pgsbench.config.training import TrainingConfig, number_at
 from pgsbench.errors import Interrupted, RunError
 from pgsbench.evaluation.evaluate import evaluate
-from pgsbench.evaluation.suite import load_suite
+from pgsbench.evaluation.suite import load_suite, suite_of
 from pgsbench.execution.run import Stop
 from pgsbench.execution.run import run as work_on
-from pgsbench.experiment import run_once, suite_of
+from pgsbench.experiment import run_once
 from pgsbench.hashing import file_hash
 from pgsbench.models.checkpoint import load, weights_hash
 from pgsbench.models.start import build_for

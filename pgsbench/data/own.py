@@ -18,7 +18,6 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from pgsbench.config import sources
 from pgsbench.config.schema import NAME
 from pgsbench.data import damage, remote, store
 from pgsbench.data.damage import PILLOW_ERRORS, UnusableError
@@ -84,7 +83,7 @@ def make(
     """
     if source is not None and not store.is_builtin(name) and not knobs:
         return make_own(name, source, progress=progress)
-    name = sources.typed(name, knobs)
+    name = store.typed(name, knobs)
     existed = store.find(name) is not None
     folder = store.ensure(name, source=source, progress=progress)
     return Made(name, folder, store.read_manifest(folder).num_train, existed=existed)

@@ -17,8 +17,7 @@ from typing import Any
 import torch
 from braceexpand import braceexpand
 
-from pgsbench.config.augmentation import AugmentConfig
-from pgsbench.config.schema import DataConfig
+from pgsbench.config.data import AugmentConfig, DataConfig
 from pgsbench.data import remote, store
 from pgsbench.data.damage import DAMAGED, PILLOW_ERRORS, UnusableError, check_picture, open_picture
 from pgsbench.data.memory import folder_of, in_memory
@@ -267,7 +266,9 @@ def _shards(part: str, train: str, progress: store.Progress | None) -> list[str]
         rule = (
             f"{len(missing)} of {len(shards)} shards are missing" if missing else "there are no shards here"
         )
-        way_out = "name a folder of .tar files, or PATH/{00000..00010}.tar"
+        way_out = (
+            "name a folder of .tar files, or PATH/{00000..00010}.tar; `pgsbench data ls` lists what is here"
+        )
         if not re.search(r"[/\\{*.]", train):
             rule = "there is no such data set or folder"
             way_out = f"{nearest(train, [*store.BUILTIN, *store.own_names()])}; or {way_out}"

@@ -22,6 +22,7 @@ from pgsbench.errors import ConfigError, PluginError, UserError, nearest
 from pgsbench.evaluation.protocols import PROTOCOLS
 from pgsbench.evaluation.protocols.base import EvaluationProtocol
 from pgsbench.plugins.from_values import build, load_class
+from pgsbench.records.run_spec import RunSpec
 
 FOLDER = Path(__file__).parent / "suites"
 
@@ -132,7 +133,7 @@ def load_suite(name_or_path: str | Path, trained_on: str = "") -> Suite:
     """
     name = str(name_or_path)
     if found := _PUBLIC_DATA.fullmatch(name):
-        return _suite_of(_public_suite(found["name"]), Path(), lambda dotted: f"{name}: {dotted}")
+        return _checked(_public_suite(found["name"]), Path(), lambda dotted: f"{name}: {dotted}")
     path = FOLDER / f"{name}.yaml" if name in builtin_names() else Path(name)
     if not is_file(path):
         rule, way_out = (
@@ -143,7 +144,7 @@ def load_suite(name_or_path: str | Path, trained_on: str = "") -> Suite:
     data, lines = parse_yaml(read_text(path), str(path))
     if not isinstance(data, dict):
         raise ConfigError("a suite's file is a mapping of keys to values", where=str(path), value=data)
-    return following(_suite_of(data, path.parent, partial(place_in, path, lines)), trained_on)
+    return following(_checked(data, path.parent, partial(place_in, path, lines)), trained_on)
 
 
 def first_items(suite: Suite, limit: int) -> Suite:
@@ -152,9 +153,11 @@ def first_items(suite: Suite, limit: int) -> Suite:
     return replace(suite, name=f"{suite.name}-first-{limit}", tasks=tasks)
 
 
-def halved(suite: Suite, half: str | None) -> Suite:
-    """Return a suite whose tasks measure one half of their items only, ``"dev"`` or ``"test"``; None: all."""
-    return replace(suite, tasks=tuple(replace(task, half=half) for task in suite.tasks))
+def suite_of(spec: RunSpec) -> Suite:
+    """Return what a run is tested on: its suite, or half, on the sets that belong to its training data."""
+    suite = load_suite(spec.evaluation.suite, trained_on=spec.config.data.source)
+    tasks = tuple(replace(task, half=spec.evaluation.half) for task in suite.tasks)
+    return replace(suite, tasks=tasks)
 
 
 def part_named(suite: Suite, names: Sequence[str]) -> Suite:
@@ -220,7 +223,7 @@ def _public_suite(name: str) -> dict[str, Any]:
     return {"name": name.replace("/", "-"), "question": question, "tasks": tasks}
 
 
-def _suite_of(data: dict[str, Any], folder: Path, place: Callable[[str], str]) -> Suite:
+def _checked(data: dict[str, Any], folder: Path, place: Callable[[str], str]) -> Suite:
     """Return the suite of a file, or all mistakes in it.
 
     Args:

@@ -90,9 +90,11 @@ class Engine(ABC):
 
     Attributes:
         slots: Of which kind its places are: their devices and threads.
+        goes_on: Whether its runs go on without the command.
     """
 
     slots: Slots
+    goes_on = False
 
     @property
     @abstractmethod

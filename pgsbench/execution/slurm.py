@@ -152,6 +152,8 @@ class SlurmEngine(Engine):
         ConfigError: The study does not fit the profile.
     """
 
+    goes_on = True
+
     def __init__(self, profile: Profile, config: StudyConfig, runs_root: Path) -> None:
         self._num_devices = profile.devices_for(config)
         self._profile, self._root, self._study = profile, runs_root, config.name

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pgsbench.config.schema import DataConfig, arm_name
+from pgsbench.config.data import DataConfig
+from pgsbench.config.schema import arm_name
 from pgsbench.data import store
 from pgsbench.data.transforms import normalise
 from pgsbench.errors import ConfigError, StudyError, nearest
@@ -28,9 +29,9 @@ from pgsbench.masking.pgs import Pgs, PgsStages
 from pgsbench.masking.selection_check import select_checked
 from pgsbench.models.clip import Clip
 from pgsbench.models.tower_layout import layout_of
-from pgsbench.study.open import open_study_file
+from pgsbench.study import studies
+from pgsbench.study.open import find_study, open_study_file
 from pgsbench.study.plan import with_arms
-from pgsbench.study.shipped import find_study, shipped_studies
 
 #: Left out where all strategies are wanted: one masks nothing, the other as `random` does.
 NOT_APART = ("none", "flip")
@@ -73,8 +74,8 @@ def inspected(study_or_data: str, strategies: Sequence[str] | None = None) -> In
         return arms_of_study(study_or_data, strategies)
     path, known = Path(study_or_data), [*store.BUILTIN, *store.own_names()]
     if re.fullmatch(r"[\w-]+", study_or_data) and study_or_data not in known and not path.exists():
-        studies = [one.stem for one in shipped_studies().rglob("*.yaml")]
-        way_out = nearest(study_or_data, [*studies, *known])
+        ship = [path.stem for path in studies().values()]
+        way_out = nearest(study_or_data, [*ship, *known])
         raise ConfigError("neither a study nor training data", value=study_or_data, way_out=way_out)
     name = path.parent.name if path.suffix == ".tar" else path.name  # shards are called after their folder
     masks = named_strategies(strategies or [one for one in STRATEGIES.builtin if one not in NOT_APART])

@@ -11,7 +11,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from pgsbench.config.schema import DataConfig
+from pgsbench.config.data import DataConfig
 from pgsbench.data.damage import UnusableError
 from pgsbench.data.pairs import Pairs
 from pgsbench.data.shards import open_reader, resolve

@@ -80,7 +80,9 @@ def open_model(source: str, *, model: str | None = None, device: torch.device | 
         _check_tag(name, tag)
         clip = _fetch(name, tag, device)
     else:
-        way_out = "name a folder, a file, NAME:TAG (an architecture and its weights) or hf-hub:OWNER/NAME"
+        way_out = (
+            "name a folder, a file, NAME:TAG or hf-hub:OWNER/NAME; `pgsbench runs ls` lists the runs here"
+        )
         raise ModelError("there is no such checkpoint", value=source, way_out=way_out)
     return Opened(clip, state_hash(clip.model))
 

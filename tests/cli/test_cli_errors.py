@@ -11,14 +11,16 @@ from commands import pgsbench
 from tinyworld import TinyWorld, png
 from typer.main import get_command
 
-from pgsbench.cli.app import app
+from pgsbench.cli.app import DAY, app
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (("sweep", "no-such.yaml"), "there is no such study file"),
-        (("sweep", "rato"), "did you mean 'ratio'?"),
+        (("sweep", "rato"), "\n  -> pgsbench sweep ratio\n"),
+        (("compare", "--study", "baselines"), "-> --baselines none,flip,"),
+        (("train", "{study}", "--on", "slrm"), "--on slurm\n"),
         (("sweep", "baselines"), "the study has nothing to search"),
         (("compare", "--study", "{study}", "--baselines", ""), "a comparison needs a baseline"),
         (("train", "{study}", "--device", "gpu"), "there is no such device (got 'gpu')"),
@@ -97,6 +99,15 @@ def test_every_command_has_help_with_an_example(tmp_path: Path, words: tuple[str
     done = pgsbench(tmp_path, *words, "--help")
     assert done.returncode == 0
     assert f"pgsbench {' '.join(words)}" in done.stdout.partition("Example: ")[2]
+
+
+def test_help_names_every_command_once_and_a_bare_call_four_that_there_are(tmp_path: Path) -> None:
+    assert sorted(sum(DAY.values(), ())) == sorted(get_command(app).commands)  # type: ignore[attr-defined]
+    begin = re.findall("  pgsbench (.*?)   ", pgsbench(tmp_path).stdout)
+    assert len(begin) == 4
+    for words in begin:
+        first, second = words.split()[:1], words.split()[:2]
+        assert {tuple(first), tuple(second)} & set(commands())
 
 
 HUGE = str(10**20)

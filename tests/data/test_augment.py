@@ -13,8 +13,7 @@ import torch
 from PIL import Image
 from tinyworld import TinyWorld, picture, png
 
-from pgsbench.config.augmentation import AugmentConfig
-from pgsbench.config.schema import DataConfig
+from pgsbench.config.data import AugmentConfig, DataConfig
 from pgsbench.data import shards
 from pgsbench.data.transforms import Transform
 

@@ -22,7 +22,7 @@ from PIL import Image
 from pyarrow import parquet
 from tinyworld import TinyWorld
 
-from pgsbench.config.schema import DataConfig
+from pgsbench.config.data import DataConfig
 from pgsbench.data import damage, own, remote, shards, store
 from pgsbench.data.index import index_of
 from pgsbench.data.tar import read_tar, write_tar

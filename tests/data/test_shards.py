@@ -14,8 +14,7 @@ import pytest
 import torch
 from tinyworld import TinyWorld, picture, png
 
-from pgsbench.config.augmentation import AugmentConfig
-from pgsbench.config.schema import DataConfig
+from pgsbench.config.data import AugmentConfig, DataConfig
 from pgsbench.data import order, shards, streaming
 from pgsbench.data.memory import InMemory
 from pgsbench.data.samples import Batch, Reader, rank_slice
@@ -134,7 +133,7 @@ import sys
 
 import faulty
 
-from pgsbench.config.schema import DataConfig
+from pgsbench.config.data import DataConfig
 from pgsbench.data import shards
 
 if __name__ == "__main__":

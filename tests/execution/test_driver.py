@@ -17,9 +17,9 @@ from tinyworld import TinyWorld
 
 from pgsbench.disk import held
 from pgsbench.errors import Interrupted, RunError, RunHeldError, StudyError
-from pgsbench.execution import folder as folder_module
+from pgsbench.execution import ledger as ledger_module
 from pgsbench.execution.driver import Watcher, enter, work_off
-from pgsbench.execution.folder import driving
+from pgsbench.execution.ledger import driving
 from pgsbench.execution.search import search
 from pgsbench.records.run_records import Failure
 from pgsbench.records.run_spec import RunSpec
@@ -35,7 +35,7 @@ RANDOM = [
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder_module, "WAIT_SECONDS", 0.02)
+    monkeypatch.setattr(ledger_module, "WAIT_SECONDS", 0.02)
     monkeypatch.setattr(held, "POLL_SECONDS", 0.02)
 
 

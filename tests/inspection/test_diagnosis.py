@@ -8,7 +8,7 @@ from itertools import islice
 import pytest
 from tinyworld import TinyWorld
 
-from pgsbench.config.schema import DataConfig
+from pgsbench.config.data import DataConfig
 from pgsbench.data.memory import InMemory
 from pgsbench.data.shards import open_pairs, open_reader
 from pgsbench.errors import StudyError

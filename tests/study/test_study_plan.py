@@ -9,7 +9,7 @@ from tinyworld import TinyWorld
 
 from pgsbench.execution.estimate import Estimator
 from pgsbench.reporting.render import Table
-from pgsbench.session.planning import ASSUMED_SHARE, _place, machine_named, plan
+from pgsbench.session.costs import ASSUMED_SHARE, _place, machine_named, plan
 from pgsbench.study.budget import PairSeconds
 from pgsbench.study.open import open_study_file
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tinyworld import TinyWorld
 
-from pgsbench.config.schema import DataConfig
+from pgsbench.config.data import DataConfig
 from pgsbench.config.training import TrainingConfig, UnmaskedTuning
 from pgsbench.data import shards
 from pgsbench.errors import Interrupted, RunError, RunHeldError

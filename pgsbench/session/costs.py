@@ -7,51 +7,62 @@ Each row says from which.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pgsbench.config.schema import RunConfig
 from pgsbench.data.shards import MAX_READERS, augmentation, num_readers, reader_pace, told_of_reading
 from pgsbench.devices import usable_cores
 from pgsbench.errors import ConfigError, nearest
-from pgsbench.execution.engine import plan_slots
+from pgsbench.execution.engine import Slots, plan_slots
 from pgsbench.execution.estimate import Estimator, cost_of
 from pgsbench.execution.kept_times import KeptTimes
+from pgsbench.execution.ledger import Ledger
 from pgsbench.models.clip import build
 from pgsbench.models.pair_cost import pair_costs
 from pgsbench.models.step_memory import step_memory
-from pgsbench.records.run_spec import label_of
-from pgsbench.reporting.plan_tables import Place, PlannedLabel, plan_tables
+from pgsbench.records.run_spec import RunSpec, label_of
+from pgsbench.reporting.plan_tables import (
+    TO_CHOOSE,
+    Place,
+    PlannedLabel,
+    plan_frame,
+    plan_tables,
+)
 from pgsbench.reporting.render import Table, counted
 from pgsbench.study.budget import PairSeconds, spend
+from pgsbench.study.design import Design
 from pgsbench.study.plan import Point, reference_arms, searched_points
-from pgsbench.study.study_file import StudyFile
-from pgsbench.study.tuning import tuning_of
+from pgsbench.training.trunk import first_step
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-def plan(file: StudyFile, *, device: str = "auto", output: str | Path = ".") -> list[Table]:
+def plan(design: Design, *, device: str = "auto", output: str | Path = ".") -> list[Table]:
     """Return what a study will cost as tables: its runs by label, and the memory of a step.
 
     Args:
-        file: The study.
+        design: The study.
         device: As of `open_study`, which is timed; or devices of the table, such as ``H100x8``.
         output: The folder of ``runs/``.
 
     Raises:
         UserError: There is no such device, or a model cannot be built.
     """
-    place, duration = _place(file, device, Path(output) / "runs")
+    place, duration = _place(design, device, Path(output) / "runs")
     rows = []
-    for what, study, point, count in _points(file):
+    for what, study, point, count in _points(design):
         config, seconds, source = duration(study.run_config(point.arm, point.params, study.config.seeds[0]))
-        memory = step_memory(config, device_type=place.device_type, num_devices=file.config.devices_per_run)
+        memory = step_memory(config, device_type=place.device_type, num_devices=design.config.devices_per_run)
         label = what + label_of(point.arm, point.params)
         rows.append(PlannedLabel(label, count, config, cost_of(config), memory, seconds, source))
-    tables = plan_tables(file.config.name, rows, place)
+    tables = plan_tables(design.config.name, rows, place)
     paces = [row.cost.samples / row.seconds for row in rows if row.seconds]
-    if paces and augmentation(file.config.data) is not None:
-        told = _told_of_reading(max(paces) / file.config.devices_per_run, rows[0].config, device)
+    if paces and augmentation(design.config.data) is not None:
+        told = _told_of_reading(max(paces) / design.config.devices_per_run, rows[0].config, device)
         tables[0] = replace(tables[0], notes=[*tables[0].notes, told])
     return tables
 
@@ -70,8 +81,8 @@ def _told_of_reading(pairs_per_second: float, config: RunConfig, device: str) ->
 _Duration = Callable[[RunConfig], tuple[RunConfig, float | None, str]]
 
 
-def _place(file: StudyFile, device: str, runs_root: Path) -> tuple[Place, _Duration]:
-    together, name = file.config.devices_per_run, file.config.name
+def _place(design: Design, device: str, runs_root: Path) -> tuple[Place, _Duration]:
+    together, name = design.config.devices_per_run, design.config.name
     machine = machine_named(device)
     if machine is not None:
         return _elsewhere(machine, together)
@@ -132,23 +143,46 @@ def _forward_again(config: RunConfig, num_devices: int) -> int:
     return ((config.training.micro_batch_size or pairs) < pairs) + config.model.grad_checkpointing
 
 
-def _points(file: StudyFile) -> Iterator[tuple[str, StudyFile, Point, int]]:
+def of_runs(
+    specs: Sequence[RunSpec], ledger: Ledger, slots: Slots, foreseen: Sequence[RunSpec], num_open: int
+) -> pd.DataFrame:
+    """Return what runs would take on this machine, and which of them are complete; nothing is trained.
+
+    Args:
+        specs: The runs.
+        ledger: Their study's.
+        slots: Where they would be trained.
+        foreseen: Runs that would be trained before.
+        num_open: How many of the runs, the last ones, only stand for points that a sampler will choose.
+    """
+    estimator = Estimator(slots.first_device, threads=slots.threads)
+    rows, together, first_open = [], len(slots.devices[0].split(",")), len(specs) - num_open
+    for number, spec in enumerate(specs):
+        is_new = number < first_open and not ledger.finished(spec)
+        begins = first_step(spec, ledger.runs_root, together, foreseen) if is_new else 0
+        new = f"from step {begins}" if begins else "to train"
+        state = new if is_new else "exists" if number < first_open else TO_CHOOSE
+        rows.append((spec, estimator.cost(spec.config, first_step=begins), state))
+    return plan_frame(rows, slots.devices)
+
+
+def _points(design: Design) -> Iterator[tuple[str, Design, Point, int]]:
     """Yield each arm, or point of a searched one, with its number of runs, and those that tune it before."""
-    seeds, is_tuned = len(file.config.seeds), file.config.tune is not None
+    seeds, is_tuned = len(design.config.seeds), design.config.tune is not None
     if is_tuned:
-        before = tuning_of(file, file.config.arm_names)
+        before = design.tuning(design.config.arm_names)
         yield from (("tuning ", before, point, runs) for _, _, point, runs in _points(before))
-    if file.config.search is None:
-        yield from (("", file, Point(arm, {}), seeds) for arm in file.config.arm_names)
+    if design.config.search is None:
+        yield from (("", design, Point(arm, {}), seeds) for arm in design.config.arm_names)
         return
-    yield from (("", file, Point(arm, {}), seeds) for arm in reference_arms(file))
-    points, are_open = searched_points(file)
+    yield from (("", design, Point(arm, {}), seeds) for arm in reference_arms(design))
+    points, are_open = searched_points(design)
     if are_open:  # stand-ins, as many of each arm
         standing = {point.arm: point for point in points}
         each = seeds * len(points) // max(1, len(standing))
-        yield from (("", file, point, each) for point in standing.values())
+        yield from (("", design, point, each) for point in standing.values())
         return
-    yield from (("", file, point, seeds) for point in points)
+    yield from (("", design, point, seeds) for point in points)
 
 
 # --------------------------------------------------------------------------- devices that are elsewhere
