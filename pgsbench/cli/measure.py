@@ -65,8 +65,11 @@ def doctor(
     gpu: Annotated[bool, option(_GPU, "--gpu")] = False, output: opt.Output = Path(), json: opt.Json = False
 ) -> None:
     """Look for what will go wrong on this machine, and say what to do; exits with 1 where something will."""
-    from pgsbench.doctor import PROBLEM, checks, checks_table, gpu_checks
+    from pgsbench.doctor import PROBLEM, checks, checks_table
 
-    found = list(gpu_checks(output) if gpu else checks(output))
+    if gpu:
+        from pgsbench.doctor.gpu import gpu_checks
+
+    found = gpu_checks(output) if gpu else list(checks(output))
     terminal.show(checks_table(found), json=json)
     raise typer.Exit(any(one.state == PROBLEM for one in found))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pgsbench.data import store
 from pgsbench.data.public import is_offline
-from pgsbench.devices import devices_named, usable_cores
+from pgsbench.devices import usable_cores
 from pgsbench.disk.whole_files import unwritable
 from pgsbench.errors import ConfigError, PluginError, without_password
 from pgsbench.evaluation.protocols import PROTOCOLS
@@ -70,20 +70,6 @@ def checks(output: Path = Path()) -> Iterator[Check]:
     yield from cluster()
     yield network()
     yield from plugins()
-
-
-def gpu_checks(output: Path = Path()) -> list[Check]:
-    """Return what the first GPU shows in a few steps, and write it to a file below `output`.
-
-    Raises:
-        ConfigError: There is no GPU.
-    """
-    from pgsbench.doctor import gpu
-
-    device = devices_named("cuda")[0]
-    found = [*versions(), devices(), *gpu.checks(device)]
-    place = gpu.write(output, found)
-    return [*found, Check("file", str(place))]
 
 
 def checks_table(found: Sequence[Check]) -> Table:

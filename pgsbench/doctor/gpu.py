@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from pgsbench.config.schema import RunConfig
-from pgsbench.devices import memory_told
-from pgsbench.doctor import OK, PROBLEM, WARNING, Check
+from pgsbench.devices import devices_named, memory_told
+from pgsbench.doctor import OK, PROBLEM, WARNING, Check, devices, versions
 from pgsbench.errors import RunError, UserError
 from pgsbench.execution.estimate import Estimator
 from pgsbench.masking.base import PatchView
@@ -25,6 +25,17 @@ FILE = "pgsbench-gpu.json"
 _DRAWN = ("random", "centred", "block")
 _TIMED = ("none", "flip", "pgs", "pgs-mixed")
 _SEND = f"send {FILE}"
+
+
+def gpu_checks(output: Path = Path()) -> list[Check]:
+    """Return what the first GPU shows in a few steps, and write it to a file below `output`.
+
+    Raises:
+        ConfigError: There is no GPU.
+    """
+    device = devices_named("cuda")[0]
+    found = [*versions(), devices(), *checks(device)]
+    return [*found, Check("file", str(write(output, found)))]
 
 
 def checks(device: str, *, model: str = "ViT-B-16", batch_size: int = 512) -> Iterator[Check]:

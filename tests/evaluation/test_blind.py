@@ -29,11 +29,6 @@ def test_negatives_drawn_like_the_captions_tell_nothing() -> None:
     assert found == pytest.approx(0.5, abs=0.05)
 
 
-def test_equal_captions_are_a_coin_flip() -> None:
-    same = captions(0, "a {} {}")
-    assert blind_accuracy(same, same, PICTURES) == 0.5
-
-
 def test_what_is_true_of_one_picture_is_not_learned_from_it() -> None:
     # Each picture has a word of its own, in all its right captions: by heart it would be found every time.
     right = [f"word{i} {colour}" for i in range(40) for colour in COLOURS]

@@ -16,7 +16,6 @@ from evalsets import MINE, NOTHING, counted, run
 
 from pgsbench.evaluation.evaluate import evaluate
 from pgsbench.evaluation.suite import load_suite
-from pgsbench.evaluation.task_results import is_measured
 from pgsbench.models.clip import Clip
 
 FOUR = ("my/six", "my/two", "my/find", "my/swap")
@@ -165,26 +164,6 @@ def test_of_a_protocol_fields_and_code_count_and_not_which_metric_stands_for_it(
         assert run(tiny, suite).reused == reused
     (suite.parent / "mine.py").write_text(f"{MINE}# changed\n")
     assert run(tiny, suite).reused == ()
-
-
-def test_a_result_never_stands_beside_the_outcomes_of_another_model(
-    tiny: Clip, suite: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = run(tiny, suite)
-    original = Path.replace
-
-    def dies(self: Path, target: Path) -> Path:
-        if target.name == "task.json":
-            raise KeyboardInterrupt
-        return original(self, target)
-
-    monkeypatch.setattr(Path, "replace", dies)
-    with pytest.raises(KeyboardInterrupt):
-        run(tiny, suite, checkpoint_sha256="other")
-    monkeypatch.undo()
-    assert is_measured(suite.parent / "out", before.suite_fingerprint)
-    assert run(tiny, suite, checkpoint_sha256="other").reused == ()
-    assert run(tiny, suite).reused == FOUR
 
 
 def test_parts_are_joined_where_folders_share_their_last_name(tiny: Clip, suite: Path) -> None:

@@ -89,19 +89,6 @@ def test_scores_are_those_of_the_slow_twin(strategy: Pgs) -> None:
         assert max(first[j] for j in kept) <= min(first[j] for j in range(12) if j not in kept)
 
 
-@pytest.mark.parametrize("ratios", [(0.5, None), (0.3, 0.5)])
-@pytest.mark.parametrize("progress", [0.0, 0.4, 1.0])
-def test_pgs_mixed_without_its_changes_is_pgs(ratios: tuple[float, float | None], progress: float) -> None:
-    ratio, most = ratios
-    view = make_view(batch_size=16, progress=progress)
-    plain, mixed = (
-        strategy.select(view, draws=draws_for(view))
-        for strategy in (Pgs(ratio, most), dataclasses.replace(UNCHANGED, mask_ratio=ratio, max_ratio=most))
-    )
-    assert torch.equal(plain.keep, mixed.keep)
-    assert torch.equal(plain.shown(64), mixed.shown(64))
-
-
 @pytest.mark.parametrize("strategy", [Pgs(), PgsMixed(colour_weight=0.0)])
 def test_flat_patches_resemble_flat_patches_of_their_colour_only(strategy: Pgs) -> None:
     view = make_view((2, 2), (8, 8), 1, progress=0.0)

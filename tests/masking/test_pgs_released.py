@@ -29,7 +29,6 @@ from pgsbench.masking.noise import Draws
 from pgsbench.masking.pgs_released import (
     PgsReleased,
     edge_of_roundoff,
-    oscillating_normalisation,
     z_scored_patches,
 )
 
@@ -151,18 +150,6 @@ def cosines_added_in_order(seed: int) -> Callable[[Tensor], Tensor]:
         return unit @ unit.transpose(1, 2)
 
     return cosines
-
-
-def test_its_normalisation_divides_by_both_sums_of_the_round_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pgs_released, "OTN_ROUNDS", 3)
-    matrix = torch.rand(6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 0.1
-    expected = matrix.clone()
-    for _ in range(3):
-        before = expected.clone()
-        for i in range(6):
-            for j in range(6):
-                expected[i, j] /= (sum(before[i]) + 1e-3) * (sum(before[:, j]) + 1e-3)
-    torch.testing.assert_close(oscillating_normalisation(matrix[None])[0], expected)
 
 
 def test_the_edge_map_is_round_off() -> None:

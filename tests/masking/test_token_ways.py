@@ -122,15 +122,6 @@ def test_dropped_patches_join_the_nearest_kept_one() -> None:
     assert float(chosen.effective_ratio(64)) == 0.0
 
 
-def test_hidden_patches_merge_as_well() -> None:
-    view = make_view()
-    plain = Cluster(0.3, threshold=0.1).select(view, draws=draws_for(view))
-    assert plain.visible is not None
-    assert not bool(plain.visible.all())
-    chosen = Merged(Cluster(0.3, threshold=0.1)).select(view, draws=draws_for(view))
-    assert bool(chosen.shown(64).all())
-
-
 def test_views_are_drawn_one_after_another() -> None:
     view = make_view()
     draws = draws_for(view)

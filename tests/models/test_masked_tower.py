@@ -93,9 +93,9 @@ def test_masks_depend_on_seed_step_and_samples_alone(images: Tensor) -> None:
     model = tiny()
     masking = attach(model, Random(0.5))
 
-    def keep(**numbers: Any) -> Tensor:
+    def keep(rows: slice = slice(3), **numbers: Any) -> Tensor:
         masking.begin_step(**({"seed": 0, "step": 0} | numbers))
-        model.visual(images)
+        model.visual(images[rows])
         assert masking.last is not None
         return masking.last.keep
 
@@ -105,28 +105,10 @@ def test_masks_depend_on_seed_step_and_samples_alone(images: Tensor) -> None:
     state = torch.get_rng_state()
     assert torch.equal(keep(), first)
     assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_a_part_of_a_batch_has_the_masks_of_the_whole(images: Tensor) -> None:
-    model = tiny()
-    masking = attach(model, Random(0.5))
-
-    def keep(rows: slice) -> Tensor:
-        masking.begin_step(seed=0, step=5, samples=torch.arange(15, 18)[rows])
-        model.visual(images[rows])
-        assert masking.last is not None
-        return masking.last.keep
-
-    whole = keep(slice(0, 3))
-    assert torch.equal(keep(slice(0, 1)), whole[:1])
-    assert torch.equal(keep(slice(1, 3)), whole[1:])
-    masking.begin_step(seed=0, step=5)  # samples are counted from the beginning of the training
-    model.visual(images)
-    assert masking.last is not None
-    assert torch.equal(masking.last.keep, whole)
-    masking.begin_step(seed=0, step=5, samples=torch.arange(2))
+    part = slice(1, 3)
+    assert torch.equal(keep(part, samples=torch.arange(3)[part]), first[part])
     with pytest.raises(RuntimeError, match="2 samples for 3 pictures"):
-        model.visual(images)
+        keep(samples=torch.arange(2))
 
 
 def test_a_strategy_sees_what_it_needs_and_nothing_is_held(images: Tensor) -> None:

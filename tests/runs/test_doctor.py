@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pgsbench import doctor
-from pgsbench.doctor import OK, PROBLEM, WARNING, Check, gpu, gpu_checks
+from pgsbench.doctor import OK, PROBLEM, WARNING, Check, gpu
 from pgsbench.errors import ConfigError, RunError
 
 
@@ -121,4 +121,4 @@ def test_a_loss_that_is_not_finite_and_memory_that_runs_out_are_told(monkeypatch
 def test_without_a_gpu_nothing_is_looked_at() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(ConfigError, match="no such device"):
-            gpu_checks()
+            gpu.gpu_checks()
