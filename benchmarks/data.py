@@ -22,8 +22,7 @@ from torch import Tensor
 from webdataset.tariterators import tar_file_expander
 
 from benchmarks.script import show, start
-from pgsbench.config.augmentation import AugmentConfig
-from pgsbench.config.schema import DataConfig
+from pgsbench.config.data import AugmentConfig, DataConfig
 from pgsbench.data import shards
 from pgsbench.data.samples import Tokenize
 from pgsbench.data.tar import write_tar
@@ -164,8 +163,15 @@ def _starts(train: str, size: tuple[int, int], batch_size: int) -> list[float]:
     return found
 
 
-def made_picture(rng: np.random.Generator, height: int, width: int) -> bytes:
-    """Return a JPEG file (4:2:0) of noise with coarse shapes and some grain, as photographs have."""
+def made_picture(rng: np.random.Generator, height: int, width: int, *, subsampling: int = 2) -> bytes:
+    """Return a JPEG file of noise with coarse shapes and some grain, as photographs have.
+
+    Args:
+        rng: Draws it.
+        height: In pixels.
+        width: Likewise.
+        subsampling: Pillow's number of the sampling of colours; 2: 4:2:0.
+    """
     pixels = np.zeros((height, width, 3))
     for scale in (4, 16, 64):
         noise = rng.integers(0, 256, (height // 100 * scale, width // 100 * scale, 3), dtype=np.uint8)
@@ -173,7 +179,7 @@ def made_picture(rng: np.random.Generator, height: int, width: int) -> bytes:
         pixels += np.asarray(resized) / scale
     pixels *= 255 / np.max(pixels)
     file = io.BytesIO()
-    Image.fromarray(pixels.astype(np.uint8)).save(file, "jpeg", quality=90, subsampling=2)
+    Image.fromarray(pixels.astype(np.uint8)).save(file, "jpeg", quality=90, subsampling=subsampling)
     return file.getvalue()
 
 

@@ -19,13 +19,12 @@ from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.experiment import is_complete, run_once
 from pgsbench.models.architectures import CONFIG_FOLDER
-from pgsbench.records.run_records import Summary
-from pgsbench.records.study_record import StudyRun
+from pgsbench.records.run_records import Summary, git_commit
+from pgsbench.records.study_record import Entry
 from pgsbench.reporting.study_frames import PlannedRun, read_run
+from pgsbench.study.design import Design
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
-from pgsbench.study.study_file import StudyFile
-from pgsbench.tracking.environment import git_commit
 from pgsbench.tracking.mlflow_text import run_metrics
 from pgsbench.tracking.rundir import RunDir
 
@@ -97,7 +96,7 @@ class TwoSuites(NamedTuple):
     root: Path
     ours: Path
     theirs: Path
-    file: StudyFile
+    file: Design
 
     def train(self, suite: Path) -> tuple[RunDir, PlannedRun]:
         """Return the run, tested on a suite, and what the report of a study with that suite has of it."""
@@ -105,7 +104,7 @@ class TwoSuites(NamedTuple):
         (spec,) = Planner(replace(self.file, config=study)).specs(["none"])
         run = run_once(spec, runs_root=self.root, device=torch.device("cpu"))
         fingerprint = current_fingerprint(load_suite(suite))
-        return run, read_run(self.root, StudyRun(spec, spec.folder, fingerprint))
+        return run, read_run(self.root, Entry(spec, spec.folder, fingerprint))
 
 
 @pytest.fixture(scope="module")

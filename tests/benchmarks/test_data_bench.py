@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 import torch
 from tinyworld import TinyWorld
 
+from benchmarks import decoding, first_batch
 from benchmarks.data import _loaders, data_costs
 from pgsbench.data.transforms import normalise
 from pgsbench.models.clip import build
@@ -31,3 +35,25 @@ def test_what_is_timed_is_told_with_ratios(tiny: TinyWorld) -> None:
     assert list(table["loader"]) == ["open_clip_train", "pgsbench", "pgsbench, data.scaled_decoding"]
     assert table["of open_clip_train's"][0] == 1
     assert (table["of open_clip_train's"] > 0).all()
+
+
+def test_each_decoder_is_timed_on_the_same_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "KINDS", {"small": (100, 100, 2)})
+    table = decoding.costs(count=2, rounds=1)
+    assert {"Pillow", "torchvision.io"} <= set(table["decoder"])
+    assert set(table["pixels"]) <= {"equal", "other"}
+    assert table["pixels"][0] == "equal"
+
+
+def test_a_first_batch_is_timed_with_and_without_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGSBENCH_DATA", str(tmp_path / "data"))  # and put back
+    first_batch.make(tmp_path / "made", 2)
+    for counts in (True, False):
+        if not counts:
+            (tmp_path / "made" / "sizes.json").unlink()
+        found = first_batch.ours(tmp_path / "made", tmp_path / f"data-{counts}", 8, workers=0)
+        assert 0 < found["open s"] < found["first batch s"]
+    theirs = first_batch.theirs(tmp_path / "made", tmp_path, 8, num_samples=200)
+    assert theirs["first batch s"] > 0

@@ -46,7 +46,14 @@ def folder(tiny: TinyWorld, tmp_path_factory: pytest.TempPathFactory) -> Path:
     book.cells.append(nbformat.v4.new_code_cell(KEEP))
     client = nbclient.NotebookClient(book, timeout=240, resources={"metadata": {"path": str(folder)}})
     client.execute()
+    (folder / "answer.html").write_text(book.cells[-2].outputs[0]["data"]["text/html"])
     return folder
+
+
+def test_the_notebook_ends_with_the_pictures_of_the_report(folder: Path) -> None:
+    shown, report = ((folder / name).read_text() for name in ("answer.html", "reports/tiny/report.html"))
+    assert shown.count("<img") == report.count('class="picture"') > 1
+    assert "Arms" in shown
 
 
 def test_the_notebook_runs_and_holds_no_outputs(folder: Path) -> None:

@@ -76,11 +76,6 @@ def test_all_mistakes_are_told_at_once_with_their_place() -> None:
     assert "arms.mine.strategy.rounds: input should be a valid integer" in text
 
 
-def test_a_ratio_out_of_range_is_one_plain_sentence() -> None:
-    with pytest.raises(ConfigError, match=r"^strategy.mask_ratio: mask_ratio must be in \[0, 1\).*not 1.5$"):
-        configure("random", {"mask_ratio": 1.5})
-
-
 NUMBERS = [
     (name, field)
     for name in STRATEGIES.builtin

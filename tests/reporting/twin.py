@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, stats
+from scipy import stats
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.multitest import multipletests
@@ -237,19 +237,6 @@ class Twin:
     def difference(self, ours: str, theirs: str, of: str, **planned: Any) -> Estimate:
         """Return one arm minus another; further arguments are those of `spread`."""
         return self.panel(of, [ours, theirs]).contrast({ours: 1.0, theirs: -1.0}, **planned)
-
-    def gap_closed(self, label: str, random: str, oracle: str, of: str) -> tuple[float, float, float]:
-        """Return the share of the gap with Fieller's interval: the shares that a t-test does not reject."""
-        panel = self.panel(of, [label, random, oracle])
-        ours, low, high = panel.scores([label, random, oracle])
-
-        def excess(share: float) -> float:
-            found = panel.contrast({label: 1.0, random: share - 1.0, oracle: -share})
-            return found.p_value - 0.05
-
-        share = (ours - low) / (high - low)
-        ends = [optimize.brentq(excess, share, share + side) for side in (-5.0, 5.0)]
-        return share, *ends
 
     def other_tasks(self, labels: Sequence[str], count: int, rng: np.random.Generator) -> np.ndarray:
         """Draw (count, a) what other tasks would add to the mean: those of each group, with replacement."""

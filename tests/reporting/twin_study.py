@@ -21,7 +21,7 @@ from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.pareto import front_table
 from pgsbench.reporting.render import Table
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.study_frames import StudyFrames, read_frames
+from pgsbench.reporting.study_frames import Frames, read_frames
 
 SPACE = {"strategy.tau": [0.1, 0.2, 0.3], "text.strategy": ["none", "random"]}
 NAMES = {"strategy.tau": "tau", "text.strategy": "text"}
@@ -48,7 +48,7 @@ class Made:
     """
 
     report: Path
-    frames: StudyFrames
+    frames: Frames
     twin: Twin
 
     @classmethod

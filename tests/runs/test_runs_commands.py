@@ -10,7 +10,7 @@ import pytest
 from commands import pgsbench
 from made_study import write_study
 
-from pgsbench.doctor import machine
+from pgsbench import doctor
 
 SEARCH = {"space": {"strategy.mask_ratio": [0.5, 0.75]}, "arms": ["pgs"]}
 
@@ -93,5 +93,5 @@ def test_doctor_prints_a_table_and_fails_where_something_will(
 ) -> None:
     table = json.loads(shell("doctor", "--json"))["This machine"]
     assert {"python", "packages", "MLflow"} <= {row["what"] for row in table}
-    monkeypatch.setattr(machine, "_version", lambda name: "" if name == "optuna" else "1.0")
+    monkeypatch.setattr(doctor, "_version", lambda name: "" if name == "optuna" else "1.0")
     assert "pip install optuna" in " ".join(shell("doctor", status=1).split())
