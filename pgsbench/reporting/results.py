@@ -220,11 +220,9 @@ class Results:
         """Return the values of labels on a group or task, aligned; or why that cannot be had."""
         if not of:
             return Missing("no scores")
-        tasks, scores = self._weights(of), self.study.primary
-        rows = scores[scores["task"].isin(list(tasks)) & scores["label"].isin(labels)]
-        mixed = rows.groupby("task")["version"].nunique()
-        if (mixed > 1).any():
-            return Missing(f"different versions of {', '.join(mixed[mixed > 1].index)}")
+        tasks = self._weights(of)
+        if mixed := [task for task in sorted(self._mixed & set(tasks)) if self._is_mixed(task, labels)]:
+            return Missing(f"different versions of {', '.join(mixed)}")
         # The seeds that the panel will have: one of fewer would be found again for arms that have more.
         seeds = shared_seeds([self.study.values[label] for label in labels], tasks)
         paired = self._paired.get((of, seeds))
@@ -236,6 +234,16 @@ class Results:
             paired = replace(paired, borrowed=self.borrowed(of))
             self._paired[of, seeds] = paired
         return paired
+
+    @cached_property
+    def _mixed(self) -> frozenset[str]:
+        """Tasks of which the study has scores of several versions."""
+        versions = self.study.primary.groupby("task")["version"].nunique()
+        return frozenset(versions.index[versions > 1])
+
+    def _is_mixed(self, task: str, labels: list[str]) -> bool:
+        scores = self.study.primary
+        return scores[(scores["task"] == task) & scores["label"].isin(labels)]["version"].nunique() > 1
 
     def borrowed(self, of: str) -> SeedSpread | None:
         """Return what other studies of the recipe say of seeds on a group or task; None: nothing."""

@@ -78,7 +78,7 @@ def test_a_strategys_work_is_the_masks(clock: Clock) -> None:
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
     device = torch.device("cpu")
-    costs = training_costs("scenes-vit", ["flip"], batch_size=8, steps=2, turns=2, device=device)
+    costs = training_costs("scenes-vit", ["flip"], batch_size=4, steps=1, turns=1, device=device)
     return costs.set_index("loop")
 
 

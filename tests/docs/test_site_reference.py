@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import typer
 
+import pgsbench
 from pgsbench.cli.app import app
 from pgsbench.config.schema import StudyConfig
 
@@ -62,3 +63,9 @@ def test_one_page_asks_for_each_part(part: str) -> None:
     filled = reference.on_page_markdown(pages[0].read_text(), page=None)
     assert mark not in filled
     assert len(filled) > 5000
+
+
+def test_every_public_name_has_its_place_in_the_api_reference() -> None:
+    page = (ROOT / "docs/api.md").read_text()
+    for name, home in pgsbench._HOMES.items():
+        assert f"::: {home.replace(':', '.')}\n" in page, name

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import shutil
 import signal
-import subprocess
-import sys
+import socket
 import threading
 import time
 from concurrent.futures import wait
@@ -17,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import as_rank
 from no_figures import no_figures
 from tinyworld import HALF, TinyWorld
 
@@ -215,10 +214,16 @@ def test_the_reason_is_told_and_not_what_rank_0_has_heard_of_it(tiny: TinyWorld,
 def test_a_run_that_was_laid_is_trained_by_the_processes_of_torchrun(tiny: TinyWorld, tmp_path: Path) -> None:
     study = work_on(open_study_file(tiny.study, overrides=["search=null"]), output=tmp_path, device="cpu")
     (directory,) = study.leave(study.plan(["none"]))
-    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "pgsbench"]
-    command = [sys.executable, "-m", *launcher, "run", str(directory)]
-    done = subprocess.run(command, cwd=tmp_path, env=os.environ, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stderr
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    start = multiprocessing.get_context("spawn").Process
+    ranks = [start(target=as_rank, args=(rank, port, "run", str(directory))) for rank in range(2)]
+    for rank in ranks:
+        rank.start()
+    for rank in ranks:
+        rank.join()
+        assert rank.exitcode == 0
     found = RunDir(directory)
     assert found.is_done
     assert [line["step"] for line in found.metrics()] == [1, 2, 3, 4, 5, 6], "rank 0 alone writes"
@@ -260,12 +265,12 @@ def test_a_sweep_on_dask_is_that_of_one_machine_though_a_worker_is_killed(
         )
         with no_figures():
             there.sweep()
-            assert there.failed == []
-            assert killed
-            shutil.rmtree(next(tmp_path.glob("there/runs/tiny/*-*")))
-            there.sweep()  # the same engine takes another call
         assert there.failed == []
-        work_on(study, output=tmp_path / "here", jobs=1, device="cpu").sweep()
+        assert killed
+        with there.engine as again:  # it takes another call
+            assert again._executor.submit(abs, -3).result() == 3
+        (spec,) = there.plan_sweep()[1]
+    run_once(spec, runs_root=tmp_path / "here", device=torch.device("cpu"))
     found = weights(tmp_path / "there/runs")
     assert len(found) == 1
     assert found == weights(tmp_path / "here")

@@ -30,7 +30,6 @@ def test_a_column_is_one_entry_and_stands_in_every_output(fabricate, monkeypatch
     entries = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     added = [eval(entry, {"Column": Column}) for entry in entries]
     monkeypatch.setattr(columns, "COLUMNS", [*columns.COLUMNS, *added])
-    monkeypatch.setattr("pgsbench.reporting.figures.ALL", {})
     results = Results(read_frames(fabricate(seeds=(0, 1))))
     table, row = arms_table(results), columns.rows_of(results)["pgs"]
     assert list(table.names)[-2:] == ["final loss", "s per step"]
@@ -95,7 +94,6 @@ def test_what_all_arms_share_is_said_once(fabricate):
 
 def test_a_page_has_the_best_rows_and_the_file_all(fabricate, monkeypatch, tmp_path):
     monkeypatch.setattr(columns, "MAX_ROWS", 3)
-    monkeypatch.setattr("pgsbench.reporting.figures.ALL", {})
     results = Results(read_frames(fabricate(seeds=(0,))))
     table = arms_table(results, max_rows=3)
     assert len(table.rows) == 3

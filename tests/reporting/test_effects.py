@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 from fabricated import Arm
 
-from pgsbench.reporting import figures
 from pgsbench.reporting.effects import REST, SEEDS, Effects, analysis_of_variance, effects, effects_tables
 from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.render import as_json
@@ -119,8 +118,7 @@ def results_of(folder):
     return Results(read_frames(folder))
 
 
-def test_one_seed_cannot_tell(fabricate, tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "ALL", {})
+def test_one_seed_cannot_tell(fabricate, tmp_path):
     results = results_of(fabricate(factorial(), search=SEARCH, seeds=(0,)))
     told = effects(results)
     assert isinstance(told, Missing)

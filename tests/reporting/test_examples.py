@@ -15,7 +15,6 @@ from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.records.scores import Score, Scores
 from pgsbench.records.study_record import StudyRecord
-from pgsbench.reporting import figures
 from pgsbench.reporting.pages.examples import chosen, examples, item_leads
 from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.results import Results
@@ -55,11 +54,6 @@ def study(tiny, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def results(study, tiny) -> Results:
     return results_of(study, tiny.suite)
-
-
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch):
-    monkeypatch.setattr(figures, "ALL", {})
 
 
 def results_of(study: Path, suite: Path) -> Results:

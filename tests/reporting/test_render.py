@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pgsbench.reporting import figures, render
+from pgsbench.reporting import render
 from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.pareto import TOKENS
 from pgsbench.reporting.results import Results
@@ -54,8 +54,7 @@ def test_latex_escapes():
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex to compile tables with")
-def test_latex_compiles(fabricate, tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "ALL", {})
+def test_latex_compiles(fabricate, tmp_path):
     paths = write_report(Results(read_frames(fabricate(seeds=(0, 1)))), tmp_path / "out")
     tables_ = (paths / "tables.tex").read_text()
     packages = "\\usepackage{booktabs,adjustbox}"

@@ -14,7 +14,6 @@ from fabricated import Arm, write_runs
 
 from pgsbench.errors import ConfigError, StudyError
 from pgsbench.records.verdict_record import VerdictRecord
-from pgsbench.reporting import figures
 from pgsbench.reporting.pages.site import write_site
 from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.results import Results
@@ -52,13 +51,11 @@ PAGES = ("index.html", "masks/report.html", "more/report.html")
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("site")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "ALL", {})
-        for name, lead in (("masks", 14.0), ("more", -14.0)):
-            arms = {"pgs": Arm(lead), "flip": Arm(), "none": Arm(3.0)}
-            arms |= {"a-mask-with-a-name-of-many-words": Arm(3.0)} if name == "more" else {}
-            study = write_runs(folder / "runs", arms, name=name, num_items=120, seed_sd=0.0)
-            write_report(Results(read_frames(study)), folder / "reports" / name)
+    for name, lead in (("masks", 14.0), ("more", -14.0)):
+        arms = {"pgs": Arm(lead), "flip": Arm(), "none": Arm(3.0)}
+        arms |= {"a-mask-with-a-name-of-many-words": Arm(3.0)} if name == "more" else {}
+        study = write_runs(folder / "runs", arms, name=name, num_items=120, seed_sd=0.0)
+        write_report(Results(read_frames(study)), folder / "reports" / name)
     (folder / "reports" / "old").mkdir()
     (folder / "reports" / "old" / "report.html").write_text("from before there were verdicts")
     return folder

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -162,13 +163,19 @@ class PairedValues:
         Letter a: trainings. Copies of one are one row, with the sum of their weights: each would count as
         evidence of how little seeds matter, else.
         """
-        # Sorted, so that no digit depends on what was asked before.
-        weights = dict.fromkeys(sorted({self.training_of(arm) for arm in self.influence}), 0.0)
+        arms, means, influence = self._stacked
+        weights = dict.fromkeys(arms, 0.0)
         for arm, weight in contrast.items():
             weights[self.training_of(arm)] += weight
-        arms = list(weights)
+        return means, influence, np.array(list(weights.values()))
+
+    @cached_property
+    def _stacked(self) -> tuple[list[str], Floats, Floats]:
+        """Trainings, with their (a, s) means and (a, s, i) influence: a report asks hundreds of times."""
+        # Sorted, so that no digit depends on what was asked before.
+        arms = sorted({self.training_of(arm) for arm in self.influence})
         means = self.means.loc[arms].to_numpy(dtype=np.float64)
-        return means, np.array([self.influence[arm] for arm in arms]), np.array(list(weights.values()))
+        return arms, means, np.array([self.influence[arm] for arm in arms])
 
 
 def lead(ours: str, theirs: str) -> dict[str, float]:
