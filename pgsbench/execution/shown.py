@@ -14,8 +14,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from pgsbench.execution.driver import How, Watcher
+from pgsbench.execution.engine import Slots
 from pgsbench.execution.estimate import Estimator, cost_of
-from pgsbench.execution.slots import Slots
 from pgsbench.progress import LOG_EVERY_SECONDS, Bars, about, clock
 from pgsbench.records.run_spec import RunSpec
 

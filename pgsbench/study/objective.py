@@ -44,11 +44,6 @@ class Objective:
         return self.value(scores)
 
     @property
-    def is_mean(self) -> bool:
-        """Whether it is the mean of all groups."""
-        return self.name == MEAN
-
-    @property
     def task_and_metric(self) -> tuple[str, str]:
         """The task and the metric of ``TASK/METRIC``."""
         task, _, metric = self.name.rpartition("/")
@@ -61,7 +56,7 @@ class Objective:
             StudyError: The scores have no such number.
         """
         groups = {name: group.value for name, group in scores.groups.items()}
-        if self.is_mean:
+        if self.name == MEAN:
             return statistics.fmean(groups.values())
         if self.name in groups:
             return groups[self.name]

@@ -19,7 +19,7 @@ from pgsbench.errors import RunError, without_password
 from pgsbench.hashing import digest
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.records.study_record import StudyRecord, StudyRun
+from pgsbench.records.study_record import Entry, StudyRecord
 from pgsbench.records.verdict_record import VerdictRecord
 from pgsbench.tracking import mlflow_text
 from pgsbench.tracking.mlflow_run import SENT, MlflowRun
@@ -109,7 +109,7 @@ def _sync(client: Any, experiment: str, folder: Path, report_folder: Path | None
     # A training is one row, although it can be planned twice, as an arm and as a point of the search: as
     # two rows it would count twice in the page's groups and charts. The first plan gives its name, and
     # its page says the others.
-    plans: dict[str, list[StudyRun]] = {}
+    plans: dict[str, list[Entry]] = {}
     for one in record.runs:
         if one.directory in runs:
             plans.setdefault(one.directory, []).append(one)
@@ -149,7 +149,7 @@ def _known(client: Any, experiment: str, study: str) -> dict[str, MlflowRun]:
     return {run.data.tags.get("id", ""): MlflowRun(client, run) for run in reversed(found)}
 
 
-def _sync_run(entry: MlflowRun, planned: StudyRun, run: RunDir) -> bool:
+def _sync_run(entry: MlflowRun, planned: Entry, run: RunDir) -> bool:
     """Bring one run up to date; return whether there was anything but its status to be sent."""
     is_held = run.holder is not None  # asked first: a run that ends meanwhile was not killed
     done = run.is_done
@@ -162,7 +162,7 @@ def _sync_run(entry: MlflowRun, planned: StudyRun, run: RunDir) -> bool:
     return is_new
 
 
-def _feed_run(entry: MlflowRun, planned: StudyRun, run: RunDir, *, done: bool) -> None:
+def _feed_run(entry: MlflowRun, planned: Entry, run: RunDir, *, done: bool) -> None:
     config, step = planned.spec.config, entry.sent.get("step", -1)
     if "state" not in entry.sent:
         entry.params(mlflow_text.params_of(config.model_dump(mode="json")))
@@ -178,7 +178,7 @@ def _feed_run(entry: MlflowRun, planned: StudyRun, run: RunDir, *, done: bool) -
         entry.files(run.path, [*run.path.glob("[!.]*.json"), *run.figures.glob("[!.]*.png")])
 
 
-def _log_data(entry: MlflowRun, runs: Sequence[StudyRun]) -> None:
+def _log_data(entry: MlflowRun, runs: Sequence[Entry]) -> None:
     """Name what runs are trained and tested on."""
     for one in runs:
         source, suite = one.spec.config.data.source, one.spec.evaluation.suite

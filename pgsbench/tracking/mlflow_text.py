@@ -154,7 +154,7 @@ def study_metrics(record: StudyRecord, runs: Mapping[str, RunDir]) -> dict[str, 
 
     Args:
         record: The study.
-        runs: Run directories that exist, by `StudyRun.directory`; of many arms the highest are told.
+        runs: Run directories that exist, by `Entry.directory`; of many arms the highest are told.
     """
     values: dict[str, list[float]] = {}
     for planned in record.runs:

@@ -31,7 +31,7 @@ def sync_arms(
     Args:
         parent: The study's own run.
         record: The study.
-        runs: Run directories that exist, by `StudyRun.directory`.
+        runs: Run directories that exist, by `Entry.directory`.
         known: Runs of the study that the store has, by `id`.
         verdict: What the study's report says.
     """
@@ -93,7 +93,7 @@ def log_best(
 
     Args:
         record: The study.
-        runs: Run directories that exist, by `StudyRun.directory`.
+        runs: Run directories that exist, by `Entry.directory`.
         entries: Their runs in the store, likewise.
         verdict: What the study's report says.
     """

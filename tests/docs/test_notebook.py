@@ -9,6 +9,7 @@ import nbformat
 import pandas as pd
 import pytest
 from commands import pgsbench
+from no_figures import no_figures
 from tinyworld import TinyWorld
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebook.ipynb"
@@ -21,9 +22,15 @@ results.differences.to_pickle("differences.pickle")
 QUICK = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+from contextlib import ExitStack
+from pathlib import Path
+from no_figures import no_figures
+from pgsbench.reporting import figures
+from quick_disk import quick_disk
 from quick_workers import quick_workers
-workers = quick_workers()
-workers.__enter__()
+quick = ExitStack()
+for one in (quick_workers(), quick_disk(Path()), no_figures(differences=figures.forest)):
+    quick.enter_context(one)
 """
 
 
@@ -56,7 +63,8 @@ def test_the_notebook_runs_and_holds_no_outputs(folder: Path) -> None:
 
 
 def test_notebook_and_command_line_give_equal_numbers(folder: Path, tiny: TinyWorld, tmp_path: Path) -> None:
-    done = pgsbench(tmp_path, "compare", "--study", str(tiny.study), "--baselines", "flip")
+    with no_figures():
+        done = pgsbench(tmp_path, "compare", "--study", str(tiny.study), "--baselines", "flip")
     assert done.returncode == 0, done.stderr
     for name in ("scores.csv", "comparisons.csv"):
         report = tmp_path / "reports/tiny" / name

@@ -10,9 +10,9 @@ from made_study import fake_line, spec_of
 
 from pgsbench.execution import shown as shown_module
 from pgsbench.execution.driver import Watcher
+from pgsbench.execution.engine import Slots
 from pgsbench.execution.estimate import cost_of
 from pgsbench.execution.shown import Board, Counts, shown
-from pgsbench.execution.slots import Slots
 from pgsbench.study.budget import PairSeconds
 
 RUNS = [spec_of(arm, seed) for arm in ("flip", "pgs") for seed in (0, 1)]

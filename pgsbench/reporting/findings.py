@@ -24,7 +24,7 @@ from pgsbench.reporting.statistics.overtaking import Overtaking, overtaking
 
 
 @dataclass(frozen=True)
-class StudyResults(InNotebook):
+class Findings(InNotebook):
     """The results of a study; scores are shares in [0, 1], differences of such.
 
     Attributes:
