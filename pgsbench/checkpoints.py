@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -54,6 +55,12 @@ class Evaluation:
     folder: Path
     model: str
     note: str = ""
+
+    def _repr_html_(self) -> str:
+        found = {name: group.value for name, group in self.scores.groups.items()}
+        found |= {task: score.value for task, score in self.scores.primary().items()}
+        rows = "".join(f"<tr><td>{escape(name)}<td>{100 * value:.1f}" for name, value in found.items())
+        return f"<p>{escape(self.name)} on {escape(self.scores.suite)}, percent</p><table>{rows}</table>"
 
 
 def evaluate_checkpoint(

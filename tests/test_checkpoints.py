@@ -61,7 +61,10 @@ def test_a_table_is_encoded_in_one_precision_that_of_runs_where_there_are_any(
         monkeypatch.setattr("pgsbench.checkpoints.gains_by_bf16", lambda _, gains=gains: gains)
         assert precisions(folder) == {expected}
         assert precisions(folder, run.path) == precisions(run.path) == {"float32"}
-    table = evaluation_tables([evaluate_checkpoint(folder, tiny.suite, precision="bf16")])[0]
+    found = evaluate_checkpoint(folder, tiny.suite, precision="bf16")
+    table = evaluation_tables([found])[0]
+    colour = found.scores.primary()["tiny/colour"].value
+    assert f"<td>tiny/colour<td>{100 * colour:.1f}" in found._repr_html_()
     assert "Encoded in bfloat16." in table.notes[0]
     assert ",bfloat16\n" in (folder / "eval-tiny/scores.csv").read_text()
 

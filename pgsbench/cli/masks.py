@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from pgsbench.cli import completion
 from pgsbench.cli import options as opt
 from pgsbench.cli.commands import argument, command, group, names_in, option
 from pgsbench.progress import Bars
@@ -70,7 +69,7 @@ def preview(
 
 @command(app, "pgsbench masks diagnose baselines --strategies pgs,flip,grid", slow=True)
 def diagnose(
-    study_or_data: Annotated[str, argument("Or shards.", "STUDY|DATA", tab=completion.studies)],
+    study_or_data: Annotated[str, argument("Or shards.", "STUDY|DATA", tab=opt.tab_studies)],
     strategies: Annotated[str | None, option(_DIAGNOSED)] = None,
     batches: Annotated[int, option("Training batches to look at.", min=1, max=100_000)] = 8,
     seeds: Annotated[int, option("Seeds of each mask.", min=2, max=1000)] = 2,

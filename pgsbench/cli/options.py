@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options that several commands share, and what a shell offers on the tab key; nothing heavy is imported."""
 
 from __future__ import annotations
 
@@ -10,8 +10,29 @@ from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any
 
-from pgsbench.cli import completion
 from pgsbench.cli.commands import argument, option
+from pgsbench.records import files
+from pgsbench.study import studies
+
+
+def tab_studies(incomplete: str) -> list[str]:
+    """Offer the studies that ship; where none fits, shells offer files themselves."""
+    return [name for name in studies() if name.startswith(incomplete)]
+
+
+def tab_studies_run(ctx: Any, incomplete: str) -> list[str]:
+    """Offer the studies that have run under ``--output``."""
+    return sorted(path.parent.name for path in _runs_root(ctx).glob(f"{incomplete}*/{files.STUDY}"))
+
+
+def tab_runs(ctx: Any, incomplete: str) -> list[tuple[str, str]]:
+    """Offer the ids of the runs under ``--output``, each with its title."""
+    found = files.runs_on_disk(_runs_root(ctx)).values()
+    return [(run.id, run.title) for run in found if run.id.startswith(incomplete)]
+
+
+def _runs_root(ctx: Any) -> Path:
+    return Path(ctx.params.get("output") or ".") / "runs"
 
 
 def _forbid_network(offline: bool) -> bool:
@@ -24,9 +45,9 @@ _STUDY = "A study file, or the name of one that ships."
 _SUITE = "A suite that ships, a suite's YAML file, or clip_benchmark:NAME."
 _OFFLINE = "Fetch no data or models, as with HF_HUB_OFFLINE=1; an MLflow store is asked all the same."
 
-StudyArgument = Annotated[str, argument(_STUDY, tab=completion.studies)]
-StudyOption = Annotated[str, option(_STUDY, tab=completion.studies)]
-StudyRun = Annotated[str, argument("Name of a study under runs/.", "STUDY", tab=completion.studies_run)]
+StudyArgument = Annotated[str, argument(_STUDY, tab=tab_studies)]
+StudyOption = Annotated[str, option(_STUDY, tab=tab_studies)]
+StudyRun = Annotated[str, argument("Name of a study under runs/.", "STUDY", tab=tab_studies_run)]
 Set = Annotated[list[str] | None, option("Set a value of the study; repeatable.", "--set", metavar="A.B=V")]
 Seeds = Annotated[int | None, option("Number of seeds: 0, 1, ... (default: the study's).", min=1, max=1000)]
 Candidate = Annotated[str | None, option("The arm in question (default: the study's).")]
@@ -34,7 +55,6 @@ Output = Annotated[Path, option("Where runs/ and reports/ are kept.", metavar="D
 Json = Annotated[bool, option("Print the tables as JSON.", "--json")]
 BatchSize = Annotated[int, option("Pictures or texts encoded at a time.", min=1, max=2**20)]
 Device = Annotated[str, option("auto, cpu, cuda or one GPU such as cuda:1.")]
-Threads = Annotated[int, option("CPU threads.", min=1, max=256)]
 Suite = Annotated[str, option(_SUITE)]
 SuiteArgument = Annotated[str, argument(_SUITE)]
 Root = Annotated[Path | None, option("Where public sets lie (default: PGSBENCH_DATA).", metavar="DIR")]

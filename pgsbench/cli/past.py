@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from pgsbench.cli import completion
 from pgsbench.cli import options as opt
 from pgsbench.cli.commands import argument, command, group, names_in, option
 from pgsbench.progress import Bars
@@ -20,8 +19,8 @@ runs = group("Runs: list, show, compare, remove, export.", name="runs")
 
 _ALL = "Name of a study under runs/ (default: all)."
 _REPORT = "A study under runs/ (default: all), or a report's folder: its evidence then stands for runs/."
-StudyRunOrAll = Annotated[str | None, argument(_ALL, "[STUDY]", tab=completion.studies_run)]
-Run = Annotated[str, argument("A run's id, the beginning of it, or its directory.", tab=completion.runs)]
+StudyRunOrAll = Annotated[str | None, argument(_ALL, "[STUDY]", tab=opt.tab_studies_run)]
+Run = Annotated[str, argument("A run's id, the beginning of it, or its directory.", tab=opt.tab_runs)]
 _FOREIGN = (
     "Folders LOGS/NAME of open_clip_train's, each perhaps with the name of its arm (default: its mask)."
 )
@@ -31,7 +30,7 @@ _REFERENCE = "What is believed: a study under runs/, or a report's folder; or ST
 
 @command(runs, "pgsbench runs ls --study ratio --min-score 60 --sort score", name="ls")
 def list_(
-    study: Annotated[str | None, option("Runs of this study.", tab=completion.studies_run)] = None,
+    study: Annotated[str | None, option("Runs of this study.", tab=opt.tab_studies_run)] = None,
     arm: Annotated[str | None, option("Runs of this arm.")] = None,
     min_score: Annotated[float | None, option("At least this score in percent.", min=0, max=100)] = None,
     newer: Annotated[str | None, option("Begun within this time: 90m, 12h, 2d, 1w.", metavar="AGE")] = None,
@@ -83,7 +82,7 @@ def diff(ours: Run, theirs: Run, output: opt.Output = Path(), json: opt.Json = F
 
 @command(runs, "pgsbench runs rm 3f9a 07c2")
 def rm(
-    run: Annotated[list[str], argument("Ids or directories.", tab=completion.runs)],
+    run: Annotated[list[str], argument("Ids or directories.", tab=opt.tab_runs)],
     yes: Annotated[bool, option("Do not ask.", "--yes")] = False,
     output: opt.Output = Path(),
 ) -> None:
@@ -137,7 +136,7 @@ def import_(
 
 @command(app, "pgsbench report reports/examples/ratio --check", slow=True)
 def report(
-    study: Annotated[str | None, argument(_REPORT, "[STUDY]", tab=completion.studies_run)] = None,
+    study: Annotated[str | None, argument(_REPORT, "[STUDY]", tab=opt.tab_studies_run)] = None,
     baselines: Annotated[str | None, option("Arms to compare with, joined by commas.")] = None,
     candidate: opt.Candidate = None,
     check: Annotated[bool, option("Write nothing; exit 1 where a number is another.", "--check")] = False,
@@ -170,8 +169,8 @@ def publish(
 
 @command(app, "pgsbench validity photos:tiny-imagenet/val/acc1 baselines", slow=True)
 def validity(
-    reference: Annotated[str, argument(_REFERENCE, tab=completion.studies_run)],
-    worlds: Annotated[list[str], argument("What is judged by it.", "WORLD...", tab=completion.studies_run)],
+    reference: Annotated[str, argument(_REFERENCE, tab=opt.tab_studies_run)],
+    worlds: Annotated[list[str], argument("What is judged by it.", "WORLD...", tab=opt.tab_studies_run)],
     arms: Annotated[str | None, option("Only these arms, joined by commas.")] = None,
     baseline: Annotated[str | None, option("Differences are to this arm (default: random masks).")] = None,
     candidate: Annotated[str | None, option("The arm in question (default: the reference's base).")] = None,
@@ -209,7 +208,7 @@ def sync(study: StudyRunOrAll = None, output: opt.Output = Path()) -> None:
 @command(app, "pgsbench ui ratio")
 def ui(
     study: Annotated[
-        str | None, argument("Whose page (default: the latest).", "[STUDY]", tab=completion.studies_run)
+        str | None, argument("Whose page (default: the latest).", "[STUDY]", tab=opt.tab_studies_run)
     ] = None,
     port: Annotated[int, option("Port of the server.")] = 5000,
 ) -> None:

@@ -30,6 +30,8 @@ from pgsbench.tracking.states import pruned_points
 
 #: After a failure training goes on alone for this long before the store is asked again.
 PAUSE_SECONDS = 60.0
+#: What MLflow gives at most in one answer.
+MOST_RUNS = 50_000
 #: What MLflow shows as the source of a run.
 SOURCE = {"mlflow.source.name": "pgsbench", "mlflow.source.type": "LOCAL"}
 
@@ -142,16 +144,9 @@ def _sync(client: Any, experiment: str, folder: Path, report_folder: Path | None
 
 def _known(client: Any, experiment: str, study: str) -> dict[str, MlflowRun]:
     """Return the runs of a study that the store has, by `id`; the study's own run has the empty one."""
-    found: dict[str, MlflowRun] = {}
-    token = None
-    while True:
-        query = f"tags.study = '{study}' and tags.`{SENT}` LIKE '{{%'"
-        page = client.search_runs([experiment], query, max_results=500, page_token=token)
-        for run in page:
-            found.setdefault(run.data.tags.get("id", ""), MlflowRun(client, run))
-        token = page.token
-        if not token:
-            return found
+    query = f"tags.study = '{study}' and tags.`{SENT}` LIKE '{{%'"
+    found = client.search_runs([experiment], query, max_results=MOST_RUNS)
+    return {run.data.tags.get("id", ""): MlflowRun(client, run) for run in reversed(found)}
 
 
 def _sync_run(entry: MlflowRun, planned: Entry, run: RunDir) -> bool:

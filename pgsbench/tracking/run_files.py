@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -13,10 +12,10 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from pgsbench.disk.whole_files import unwritable
-from pgsbench.errors import RunError
+from pgsbench.errors import RunError, nearest
 from pgsbench.hashing import file_hash
 from pgsbench.records import files
-from pgsbench.records.files import RunOnDisk, runs_on_disk
+from pgsbench.records.files import runs_on_disk
 from pgsbench.records.json_files import write_json
 from pgsbench.records.kept import kept_folder
 from pgsbench.records.scores import Scores
@@ -47,20 +46,12 @@ def find_run(runs_root: Path, name: str) -> RunDir:
         return RunDir(fitting[0].path)
     if fitting and name:
         rule = f"{len(fitting)} runs have an id that begins like this"
-        raise RunError(rule, where=str(runs_root), value=name, way_out=f"one of {_named(fitting)}")
-    close = difflib.get_close_matches(name, known, n=MOST_NAMED, cutoff=0.4)
-    hint = f"did you mean {_named([known[one] for one in close])}? " if close else ""
-    raise RunError(
-        "there is no run with this id, and no such run directory",
-        where=str(runs_root),
-        value=name,
-        way_out=f"{hint}`pgsbench runs ls` lists the runs",
-    )
-
-
-def _named(runs: Sequence[RunOnDisk]) -> str:
-    shown = ", ".join(f"{run.id} ({run.title})" for run in runs[:MOST_NAMED])
-    return shown + (", ..." if len(runs) > MOST_NAMED else "")
+        shown = ", ".join(f"{run.id} ({run.title})" for run in fitting[:MOST_NAMED])
+        way_out = f"one of {shown}{', ...' if len(fitting) > MOST_NAMED else ''}"
+        raise RunError(rule, where=str(runs_root), value=name, way_out=way_out)
+    rule = "there is no run with this id, and no such run directory"
+    way_out = f"{nearest(name, known)}; " * bool(known) + "`pgsbench runs ls` lists the runs"
+    raise RunError(rule, where=str(runs_root), value=name, way_out=way_out)
 
 
 def remove(runs_root: Path, runs: Sequence[RunDir]) -> None:

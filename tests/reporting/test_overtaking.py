@@ -37,6 +37,7 @@ def test_the_budget_where_two_curves_cross_is_found_again() -> None:
     exact = overtaking(curves(2), "new", "old", unit="samples")
     assert exact.at == pytest.approx(16, rel=0.02)
     assert exact.words.endswith(CAUTION)
+    assert "overtakes" in exact._repr_html_()
     assert exact.words.startswith("new overtakes old at 16")
     as_flops = curves(2).assign(flops=lambda rows: 1e12 * rows["flops"])
     assert overtaking(as_flops, "new", "old").finding == exact.finding.replace("pairs", "TFLOP")

@@ -67,6 +67,7 @@ def test_what_is_held_out_is_predicted_before_it_is_trained(tiny: TinyWorld, tmp
     assert 0 < said["arms"]["pgs"]["score"] < 1
     assert said["arms"]["pgs"]["TFLOP"] == pytest.approx(4.0)
     assert {"scale.md", "scale.png"} <= {path.name for path in found.folder.iterdir()}
+    assert found._repr_html_().count("<img") == 1
     held = sum(row[4] == "yes" for row in found.tables[1].cells())
     said = VerdictRecord.read(found.folder)
     assert said.answer.endswith(f"; the prediction {'held' if held == 2 else 'failed'}.")

@@ -116,6 +116,7 @@ def test_studies_are_matched_by_the_names_of_arms(fabricate, tmp_path: Path) -> 
     assert signs(*good.differences("flip")["oracle"]) == "same"
     assert (flat.pairs[0].ours, flat.pairs[0].significant) == ("oracle", (True, True))
     assert "the sign is wrong" in found.verdict
+    assert "the sign is wrong" in found._repr_html_()
 
 
 def test_what_cannot_be_compared_is_refused(fabricate, tmp_path: Path) -> None:

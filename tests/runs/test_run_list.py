@@ -47,6 +47,7 @@ def test_a_run_is_read_as_frames(tmp_path: Path) -> None:
     assert run.spec == written[0].spec
     assert list(run.scores["value"]) == [0.7, 0.7]
     assert list(run.curves["loss"]) == [2.0]
+    assert "Scores (percent)" in run._repr_html_()
     assert run.summary is not None
     assert run.summary.samples == 32
     assert "tiny/pgs s0" in repr(run)

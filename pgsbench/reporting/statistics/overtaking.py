@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 
 import numpy as np
 import pandas as pd
@@ -96,6 +97,9 @@ class Overtaking:
     def words(self) -> str:
         """What was found, and what it does not say, in sentences."""
         return f"{self.finding} {CAUTION}"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(self.words)}</p>"
 
     def _number(self, budget: float) -> str:
         return three_digits(UNITS[self.unit][1] * budget)
