@@ -15,6 +15,7 @@ from pgsbench.reporting.columns import Row, rows_of
 from pgsbench.reporting.render import PERCENT, Estimate, Format, Header, Table
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.intervals import LEVEL, Interval
+from pgsbench.reporting.statistics.overtaking import three_digits
 from pgsbench.reporting.statistics.task_values import Floats
 from pgsbench.reporting.style import FIRST_WIDTH, PAPER, label_lines, new_figure, pens, percent_tick, themed
 
@@ -142,7 +143,9 @@ def fits(by_budget: Sequence[Mapping[str, Measured]]) -> dict[str, PowerLaw]:
 
 
 _EXPONENT = Format(lambda slope: f"{slope:.3f}".replace("-", "−"))
-_BUDGET = Format("{:,.3g}")
+_BUDGET = Format(three_digits)
+#: Title of the table of predictions.
+HELD_OUT = "Prediction and measurement of the largest budget"
 
 
 def fits_table(laws: Mapping[str, PowerLaw], by_budget: Sequence[Mapping[str, Measured]], unit: str) -> Table:
@@ -205,7 +208,37 @@ def held_out_table(
     numbers = [(UNITS[unit][2], _BUDGET), ("predicted", PERCENT), ("measured", PERCENT)]
     header: Header = ["arm", *numbers, "in the interval"]
     notes = ["Percent, 95 % intervals. The prediction was written down before the budget was trained."]
-    return Table("Held out", header, rows, notes)
+    return Table(HELD_OUT, header, rows, notes)
+
+
+def shared_steps_table(at: Sequence[Results]) -> list[Table]:
+    """Return what each arm took at all budgets together, and what it had taken from its beginning each time.
+
+    No table where no run has begun from another one's state (`pgsbench.training.trunk`).
+    """
+    rows: dict[str, list[list[float]]] = {}
+    for results in at:
+        for run in results.study.runs:
+            if (one := run.summary) is not None:
+                whole = [one.samples, 1e-12 * (one.flops or 0), one.train_seconds]
+                shared = one.branch
+                less = [shared.samples, 1e-12 * shared.flops, shared.train_seconds] if shared else [0.0] * 3
+                rows.setdefault(run.arm, []).append([*whole, *less])
+    sums = {arm: np.sum(found, axis=0) for arm, found in rows.items()}
+    if not any(sum_[3] for sum_ in sums.values()):
+        return []
+    header: Header = ["arm"]
+    for unit in ("pairs", "TFLOP", "seconds"):
+        header += [(unit, _BUDGET), (f"{unit} unshared", _BUDGET)]
+    cells = [
+        [arm, *(float(cost) or None for k in range(3) for cost in (sum_[k] - sum_[k + 3], sum_[k]))]
+        for arm, sum_ in sums.items()
+    ]
+    notes = [
+        "All budgets and seeds together. Unshared: had each budget been trained from its beginning, and not "
+        "from where the decay of a shorter one began."
+    ]
+    return [Table("What the shared steps save", header, cells, notes)]
 
 
 def scale_figure(
@@ -216,12 +249,14 @@ def scale_figure(
 ) -> Figure:
     """Draw error against budget, both logarithmic: dots measured, lines fitted, hollow dots held out."""
     pen_of = pens(laws)
+    # All lines end at one budget, where they are compared, and where their names stand.
+    largest = max(one[arm].cost for one in (*by_budget, held_out) for arm in laws if arm in one)
     with themed():
         figure = new_figure(3.6, width=FIRST_WIDTH)
         axes, ends_of = figure.subplots(), []
         for arm, law in laws.items():
             pen, every = pen_of[arm], [one[arm] for one in (*by_budget, held_out) if arm in one]
-            costs = np.geomspace(min(one.cost for one in every), max(one.cost for one in every), 60)
+            costs = np.geomspace(min(one.cost for one in every), largest, 60)
             guesses = [law.predict(cost) for cost in costs]
             errors = [1 - guess.score for guess in guesses]
             axes.plot(costs, errors, color=pen.colour, linestyle=pen.dashes, label=arm)
@@ -234,7 +269,7 @@ def scale_figure(
                 place = one.cost, 1 - score.estimate
                 reach = [[score.high - score.estimate], [score.estimate - score.low]]
                 axes.errorbar(*place, reach, fmt=pen.marker, color=colour, markerfacecolor=face)
-        axes.set(xscale="log", yscale="log", xlabel=UNITS[unit][2], ylabel="error (%)")
+        axes.set(xscale="log", yscale="log", xlabel=f"budget ({UNITS[unit][2]})", ylabel="error (%)")
         # Few numbers, as people write them; errors seldom span as much as a factor of two.
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))

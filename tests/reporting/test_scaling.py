@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from tinyworld import TinyWorld
 
 from pgsbench.errors import ConfigError
 from pgsbench.execution.estimate import Estimator
+from pgsbench.records.run_records import Branch
 from pgsbench.records.verdict_record import VerdictRecord
 from pgsbench.reporting.pages.site import write_site
 from pgsbench.reporting.render import Table
@@ -27,6 +29,7 @@ from pgsbench.session.past_studies import check_report
 from pgsbench.session.scaling import dry_run, scale
 from pgsbench.session.study import Study
 from pgsbench.study.budget import PairSeconds
+from pgsbench.tracking.rundir import RunDir
 
 BUDGETS = [0.25, 0.5, 1.0, 2.0]
 
@@ -53,6 +56,10 @@ def test_what_is_held_out_is_predicted_before_it_is_trained(tiny: TinyWorld, tmp
         lead = 10 * np.log2(factor)
         arms = {"pgs": Arm(lead, flops=int(1e12 * factor)), "flip": Arm(lead / 2, flops=int(1e12 * factor))}
         folder = write_runs(tmp_path / "made", arms, name=self.name, seeds=(0, 1), num_items=60)
+        if factor > 1:  # they begin where the decay of a shorter one began
+            for run in read_frames(folder).runs:
+                branch = Branch("tiny-x1/pgs", 100, 1000, 10.0, 20.0, 5 * 10**11)
+                RunDir(run.path).write_summary(replace(run.summary, branch=branch))
         return StudyResults(Results(read_frames(folder)))
 
     monkeypatch.setattr(Study, "train", train)
@@ -62,6 +69,8 @@ def test_what_is_held_out_is_predicted_before_it_is_trained(tiny: TinyWorld, tmp
     assert [row[0] for row in found.tables[1].cells()] == ["pgs", "flip"]
     assert {row[4] for row in found.tables[1].cells()} <= {"yes", "no"}
     assert float(found.tables[1].cells()[0][1]) == pytest.approx(4.0)
+    pairs = 5 * 2 * 384 * 64  # all budgets and seeds; the made-up ones are equally long
+    assert found.tables[2].rows[0][:5] == ["pgs", pairs - 4000, pairs, pytest.approx(13.5), 15.5]
     said = json.loads((found.folder / "prediction.json").read_text())
     assert said["hold_out"] == 4
     assert 0 < said["arms"]["pgs"]["score"] < 1

@@ -1,10 +1,13 @@
-"""The report of a study at several budgets: its page, what was foretold, and the evidence of each budget."""
+"""Pages of one answer: of a study at several budgets, with its evidence, and of worlds beside a reference."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
 
 from pgsbench.errors import StudyError
 from pgsbench.records import files
@@ -13,9 +16,10 @@ from pgsbench.records.verdict_record import VerdictRecord
 from pgsbench.reporting.answer import verdict_record
 from pgsbench.reporting.evidence import write_evidence
 from pgsbench.reporting.pages.templates import data_uri, write_page, write_text
-from pgsbench.reporting.render import Table, counted, markdown
+from pgsbench.reporting.render import Table, and_, counted, markdown
 from pgsbench.reporting.results import Results, named
 from pgsbench.reporting.scale import (
+    HELD_OUT,
     UNITS,
     Measured,
     PowerLaw,
@@ -26,10 +30,20 @@ from pgsbench.reporting.scale import (
     measured,
     scale_answer,
     scale_figure,
+    shared_steps_table,
 )
 from pgsbench.reporting.style import save, svg
+from pgsbench.reporting.validity import Validity
 
 FIGURE, PLAN, PREDICTION = "scale.png", "scale.json", "prediction.json"
+_BUDGETS_CAPTION = (
+    "Error against budget, both logarithmic. Dots: measured, with 95 % intervals. Lines: fitted to the "
+    "filled ones, with the interval of a new measurement. Hollow: held out."
+)
+_WORLDS_CAPTION = (
+    "Points over the baseline: in the world against in the reference, with 95 % intervals. Arms in the upper "
+    "right and in the lower left have one sign in both."
+)
 #: Files whose every number follows from the evidence.
 SCALE_TEXTS = ("scale.md", files.VERDICT)
 
@@ -110,8 +124,8 @@ def write_scale_report(at: Sequence[Results], plan: ScalePlan, folder: Path) -> 
     picture = scale_figure(told.by_budget, told.laws, told.found, plan.unit)
     save(picture, folder / FIGURE)
     said, tables = write_scale_texts(at, plan, folder)
-    page = {"said": said, "tables": tables, "picture": data_uri(svg(picture).encode(), "svg+xml")}
-    write_page(folder / "report.html", "scale.html.j2", **page)
+    beside = next((one for one in tables if one.title == HELD_OUT), tables[0])
+    _write_page(folder / "report.html", said, picture, _BUDGETS_CAPTION, beside, tables)
     write_record(folder / PLAN, plan)
     for name, results in zip(plan.folders, at, strict=True):
         write_evidence(
@@ -128,6 +142,7 @@ def write_scale_texts(
     tables = [fits_table(told.laws, told.by_budget, plan.unit)]
     if told.predicted:
         tables.append(held_out_table(told.predicted, told.found, plan.unit))
+    tables += shared_steps_table(at)
     headline = next(iter(results.groups), "")
     seeds = min(results.seeds(label)[0] for label in results.study.labels)
     of_largest = verdict_record(results)
@@ -152,3 +167,40 @@ def write_scale_texts(
     write_text(folder / "scale.md", "\n".join(page))
     said.write(folder)
     return said, tables
+
+
+def write_validity(found: Validity, path: Path) -> Path:
+    """Draw worlds beside their reference: a figure alone, or a page with the tables where it is ``.html``."""
+    figure = found.figure()
+    if path.suffix.lower() != ".html":
+        return save(figure, path)
+    reference, worlds = found.matches[0].reference.study, [match.world.study for match in found.matches]
+    is_alone = len(worlds) == 1  # then the first sentence is the headline
+    said = {
+        "study": f"{and_(worlds)} beside {reference}",
+        "question": f"Does the order of arms on {and_(worlds, 'or')} foretell the one on {reference}?",
+        "answer": found.headline,
+        "badges": found.limits,
+        "certainty": "\n".join(" ".join(sentences[is_alone:]) for sentences in found.sentences),
+        "setting": "",
+    }
+    tables = found.tables
+    _write_page(path, said, figure, _WORLDS_CAPTION, tables[0], tables)
+    return path
+
+
+def _write_page(
+    path: Path, said: Any, picture: Figure, caption: str, beside: Table, tables: Sequence[Table]
+) -> None:
+    """Write a page: headline, picture and a table beside each other, the other tables below.
+
+    Args:
+        path: The page.
+        said: What it says, with the fields of a `VerdictRecord` from ``study`` to ``setting``.
+        picture: The picture.
+        caption: What it shows and how to read it.
+        beside: The table beside it.
+        tables: All tables.
+    """
+    content = {"said": said, "caption": caption, "beside": beside, "tables": tables}
+    write_page(path, "answer.html.j2", picture=data_uri(svg(picture).encode(), "svg+xml"), **content)
