@@ -19,10 +19,10 @@ from pgsbench.cli.app import app
 from pgsbench.config.training import TrainingConfig, number_at
 from pgsbench.errors import Interrupted, RunError
 from pgsbench.evaluation.evaluate import evaluate
-from pgsbench.evaluation.suite import load_suite
+from pgsbench.evaluation.suite import load_suite, suite_of
 from pgsbench.execution.run import Stop
 from pgsbench.execution.run import run as work_on
-from pgsbench.experiment import run_once, suite_of
+from pgsbench.experiment import run_once
 from pgsbench.hashing import file_hash
 from pgsbench.models.checkpoint import load, weights_hash
 from pgsbench.models.start import build_for
@@ -95,9 +95,7 @@ def test_a_kept_checkpoint_is_evaluated_exported_and_gone_on_from(
 ) -> None:
     output = kept_run.path.parents[2]
     kept = kept_folder(kept_run.path, "step-6")
-    found = evaluate_checkpoint(
-        f"{kept_run.path}@0.6", suite_of(kept_run.spec), to=tmp_path / "s", cache=False
-    )
+    found = evaluate_checkpoint(f"{kept_run.path}@0.6", suite_of(kept_run.spec), to=tmp_path / "s")
     assert found.scores.checkpoint_sha256 == weights_hash(kept)
     typer = CliRunner()
     exported = [
@@ -171,7 +169,10 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         num_train=160, train_shard=80, num_single=24, num_shifted=8, num_retrieval=24, num_pairs=2
     )
     build.write(folder, recipe)
-    tasks = [f"{{name: s/{one}, data: eval/{one}, protocol: zero_shot, group: classification}}" for one in SEEN]
+    kind = "protocol: zero_shot, group: classification"
+    tasks = [f"{{name: s/{one}, data: eval/{one}, {kind}}}" for one in SEEN]
+        f"{{name: s/{one}, data: eval/{one}, protocol: zero_shot, group: classification}}" for one in SEEN
+    ]
     tasks.append("{name: s/retrieval, data: eval/retrieval, protocol: retrieval, group: retrieval}")
     (folder / "suite.yaml").write_text("name: some\ntasks:\n" + "".join(f"- {task}\n" for task in tasks))
     return [f"data.train={folder}/train/{{00000..00001}}.tar", f"evaluation.suite={folder}/suite.yaml"]

@@ -29,11 +29,10 @@ from pgsbench.reporting.sweep import (
     searched_values,
     sweep_table,
 )
-from pgsbench.reporting.where import extremes, gains_table
 from pgsbench.study.objective import objectives_of
 
 #: What a study asks, which says how its report answers.
-Kind = Literal["compare", "sweep", "factors", "cost", "worlds"]
+Kind = Literal["compare", "sweep", "factors", "cost"]
 #: More comparisons are not told one by one.
 MAX_TOLD = 3
 
@@ -42,13 +41,13 @@ MAX_TOLD = 3
 def kind_of(results: Results) -> Kind:
     """Return what a study asks.
 
-    A search over data asks in which worlds a mask pays. One for a score and a cost asks what scores cost, and
-    so do arms with an equal budget that cost unlike after all. One of a single path of numbers asks where the
-    best lies, any other what moves scores.
+    A search over data compares arms at each of its points. One for a score and a cost asks what scores cost,
+    and so do arms with an equal budget that cost unlike after all. One of a single path of numbers asks where
+    the best lies, any other what moves scores.
     """
     search, values = results.study.record.config.search, searched_values(results)
     if results.is_over_data:
-        return "worlds"
+        return "compare"
     has_costs = any(points_of(results, cost) for cost in costs_of(results))
     if searched_labels(results):
         if search and len(objectives_of(search)) > 1 and has_costs:
@@ -62,7 +61,7 @@ def kind_of(results: Results) -> Kind:
 
 def headline(results: Results) -> str:
     """Return the answer to the study's question, in at most `words.MAX_WORDS` words."""
-    told = {"sweep": _peak, "factors": _mover, "cost": _front, "worlds": _worlds}.get(kind_of(results))
+    told = {"sweep": _peak, "factors": _mover, "cost": _front}.get(kind_of(results))
     return (told(results) if told else "") or comparison(results)
 
 
@@ -71,9 +70,7 @@ def first_table(results: Results) -> Table | None:
     kind = kind_of(results)
     if kind == "factors":
         return next(iter(effects_tables(results)), None) or importance_table(results) or sweep_table(results)
-    return {"sweep": sweep_table, "cost": front_table, "worlds": gains_table}.get(kind, lambda _: None)(
-        results
-    )
+    return {"sweep": sweep_table, "cost": front_table}.get(kind, lambda _: None)(results)
 
 
 # ------------------------------------------------------------------------------------------- by its kind
@@ -101,8 +98,9 @@ def comparison(results: Results) -> str:
         leads = {one.baseline: (one.outcome, lead) for one, lead in found}
         return words.against_few(candidates.pop(), leads, seeds=_more_seeds([one for one, _ in found]))
     if not order:
-        one, lead = max(found, key=lambda pair: abs(pair[1].estimate))
-        return words.against_one(one.candidate, one.baseline, one.outcome, lead, margin=one.margin)
+        one, lead = max(found, key=lambda pair: (pair[0].is_significant, abs(pair[1].estimate)))
+        ours, theirs, at = one.names
+        return words.against_one(ours, theirs, one.outcome, lead, at=at, margin=one.margin)
     best = order[0].label
     name, score, num, sure = _plainly(results, best), order[0].mean, len(order), _is_sure(order)
     for one, lead in found:
@@ -180,11 +178,6 @@ def _front(results: Results) -> str:
         [(_plainly(results, one.label), one.mean.estimate, one.cost / cost.unit) for one in front],
         unit,
     )
-
-
-def _worlds(results: Results) -> str:
-    found = extremes(results)
-    return words.where_it_pays(*found) if found else ""
 
 
 # ------------------------------------------------------------------------------------------- small print

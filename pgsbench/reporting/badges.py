@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator
 
 from pgsbench.masking import chosen_by
-from pgsbench.reporting import badge_words, words
-from pgsbench.reporting.badge_words import Badge
+from pgsbench.reporting import words
 from pgsbench.reporting.decision.comparisons import decisions, margin_of, plan_of
 from pgsbench.reporting.effects import effects
 from pgsbench.reporting.fairness import masks_that_differ, other_differences
+from pgsbench.reporting.render import and_, counted, percent
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import ALPHA, Missing
 from pgsbench.reporting.statistics.intervals import Interval
@@ -19,6 +19,7 @@ from pgsbench.reporting.statistics.variance import equal_spread_p, seeds_of_one_
 from pgsbench.reporting.study_frames import PlannedRun
 from pgsbench.reporting.sweep import is_line, on_borders, searched_labels
 from pgsbench.reporting.tuned import tuned_badges
+from pgsbench.reporting.words import Badge, badge, first_three
 from pgsbench.tracking.rundir import RunDir
 
 #: A loss of so many times that of guessing, or more. Of 137 trainings on scenes and photos none ended
@@ -43,25 +44,25 @@ def _of_seeds(results: Results) -> Iterator[Badge]:
     study = results.study
     seeds = {results.seeds(label)[0] for label in study.labels} - {0}
     if 1 in seeds:
-        yield badge_words.one_seed(of_all=seeds == {1})
+        yield badge("one seed" if seeds == {1} else "an arm with one seed")
     if study.problems:
-        yield badge_words.incomplete(
-            sum(run.is_evaluated for run in study.runs), len(study.runs), study.problems
-        )
+        done, planned = sum(run.is_evaluated for run in study.runs), len(study.runs)
+        missing, lines = counted(planned - done, "run"), first_three(study.problems)
+        yield badge("incomplete", done=done, planned=planned, missing=missing, lines=lines)
     spread = pair_of_seeds(results)
     unequal = math.nan if spread is None else float(equal_spread_p(spread.arrays({})[0]))
     if unequal < ALPHA:
-        yield badge_words.uneven_seeds(unequal)
+        yield badge("seeds vary unlike", p_value=unequal)
     pairs = [one.pair for one in decisions(results) if "alone" in one.note]
     if pairs:
-        yield badge_words.hangs_on_others(pairs)
+        yield badge("leans on other arms", pairs=and_(pairs))
 
 
 def _of_choice(results: Results) -> Iterator[Badge]:
     """Yield where what is judged was chosen by the scores that judge it, or ends at a border."""
     study, points = results.study, searched_labels(results)
     if len(points) > 1:
-        yield badge_words.picked(len(points), study.name)
+        yield badge("picked", points=len(points), study=study.name)
     yield from on_borders(results)
     yield from tuned_badges(results)
     plan, seen = plan_of(results), set[tuple[int, str]]()
@@ -71,17 +72,19 @@ def _of_choice(results: Results) -> Iterator[Badge]:
         is_old = plan is not None and run.seed < plan.first_seed
         if found and run.label in compared and not is_old and (run.seed, found.strategy) not in seen:
             seen.add((run.seed, found.strategy))
-            yield badge_words.chose_default(run.seed, found.field, found.strategy)
+            yield badge("chose a default", seed=run.seed, field=found.field, strategy=found.strategy)
 
 
 def _of_comparison(results: Results) -> Iterator[Badge]:
     if found := list(other_differences(results)):
-        yield badge_words.unfair(found, masks_that_differ(results))
+        yield badge("unfair", masks=masks_that_differ(results), settings=and_(found))
     yield from _large_margin(results)
     for arms in results.copies:
-        yield badge_words.one_training(arms)
+        yield badge("same training", arms=and_(arms))
     if results.not_compared:
-        yield badge_words.left_out(results.not_compared, results.study.name)
+        arms, study = results.not_compared, results.study.name
+        names = and_(arms) if len(arms) < 4 else f"{len(arms)} arms"
+        yield badge("not compared", number=words.number(len(arms)), arms=names, study=study)
 
 
 def _large_margin(results: Results) -> Iterator[Badge]:
@@ -96,24 +99,30 @@ def _large_margin(results: Results) -> Iterator[Badge]:
         fitting = 100 * score * MAX_MARGIN_SHARE
         step = 10.0 ** math.floor(math.log10(fitting))
         smaller = step * math.floor(fitting / step)
-        yield badge_words.large_margin(margin / score, lowest.baseline, score, smaller)
+        said = {"baseline": lowest.baseline, "score": percent(score), "smaller": smaller}
+        yield badge("large margin", share=round(100 * margin / score), **said)
 
 
 def _of_study(results: Results) -> Iterator[Badge]:
     study, search = results.study, results.study.record.config.search
     if {run.spec.config.data.source.partition("?")[0] for run in study.runs} == {"scenes"}:
-        yield badge_words.SCENES
+        yield badge("scenes")
     if study.oracles:
-        yield badge_words.ceiling(study.oracles)
+        know, what = ("know", "are ceilings, no methods")
+        if len(study.oracles) == 1:
+            know, what = ("knows", "is a ceiling, no method")
+        yield badge("ceiling", oracles=and_(study.oracles), know=know, what=what)
     if search is not None and study.pruned_labels:
-        yield badge_words.pruned(len(study.pruned_labels), str(search.pruner), study.saved_seconds / 3600)
+        num, hours = counted(len(study.pruned_labels), "point"), study.saved_seconds / 3600
+        yield badge("pruned", points=num, pruner=search.pruner, hours=hours)
     if results.too_costly:
-        yield badge_words.too_costly(len(results.too_costly))
+        count = len(results.too_costly)
+        yield badge("too costly", count=count, points=counted(count, "point"))
     if not is_line(results) and isinstance(told := effects(results), Missing):
-        yield badge_words.no_effects(told.reason)
+        yield badge("no effects", reason=told.reason)
     scores = [score for run in study.runs if run.scores for score in run.scores.scores]
     if notes := sorted({f"{score.task}: {note}" for score in scores for note in score.notes}):
-        yield badge_words.of_data(notes)
+        yield badge("of data", tasks=counted(len(notes), "task"), notes="; ".join(notes))
 
 
 def pair_of_seeds(results: Results) -> PairedValues | None:
@@ -149,7 +158,7 @@ def guessing(results: Results) -> list[Badge]:
         guess, loss = run.spec.config.training.guessing_loss, _last_loss(run)
         if loss is not None and loss >= _AS_GUESSING * guess:
             found.append(f"{run.label}, seed {run.seed} ({loss:.2f}, and guessing has {guess:.2f})")
-    return [badge_words.learnt_nothing(found)] if found else []
+    return [badge("guessing", runs=first_three(found, last="; and "))] if found else []
 
 
 def _last_loss(run: PlannedRun) -> float | None:

@@ -16,7 +16,7 @@ import numpy as np
 from pgsbench.records.run_records import Summary
 from pgsbench.reporting.decision.comparisons import decisions
 from pgsbench.reporting.ranking import Ranked, ranking
-from pgsbench.reporting.render import Estimate, Format, Header, Table, marked, percent
+from pgsbench.reporting.render import Format, Header, Table, marked, percent
 from pgsbench.reporting.results import Results, named
 from pgsbench.reporting.statistics.comparison import Comparison, Missing
 from pgsbench.reporting.study_frames import PlannedRun
@@ -88,14 +88,6 @@ class Row:
         """Its place in the order of arms, where there is one."""
         return next((one for one in ranking(self.results) if one.label == self.label), None)
 
-    @property
-    def gap_closed(self) -> Any:
-        """Share of the gap from random to oracle masks on the headline."""
-        for label, group, found in self.results.gaps:
-            if label == self.label and group == self.results.headline and not isinstance(found, Missing):
-                return "" if found.undefined else Estimate(found.share, found.low, found.high)
-        return ""
-
     def logged(self, key: str) -> float | None:
         """Return the mean of what masked steps logged; unmasked phases are left out."""
         curves = self.results.study.curves
@@ -154,10 +146,6 @@ def _lead(row: Row) -> Any:
     return "" if one is None else None if isinstance(one.interval, Missing) else one.interval
 
 
-def _share(share: float) -> str:
-    return f"{share:.0f} %".replace("-", "−")
-
-
 #: All columns. One that no row has a value for is left out; one that says the same of all is said below.
 COLUMNS = [
     Column(
@@ -178,13 +166,6 @@ COLUMNS = [
     ),
     Column("best", lambda row: row.rank.best if row.rank else "", "{:.0f} %", 100),
     Column("seeds", lambda row: row.seeds, "{:,}"),
-    Column(
-        "gap closed",
-        lambda row: row.gap_closed,
-        _share,
-        100,
-        "Gap closed: from random to oracle masks (Fieller's interval).",
-    ),
     Column(
         "time",
         lambda row: row.relative(lambda one: one.seconds),

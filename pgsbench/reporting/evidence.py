@@ -28,7 +28,7 @@ from pgsbench.records.scores import GroupMean, Score, Scores
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.reporting.recipe_spread import LENT
 from pgsbench.reporting.statistics.paired_values import SeedSpread
-from pgsbench.reporting.study_frames import PlannedRun, StudyFrames
+from pgsbench.reporting.study_frames import Frames, PlannedRun
 from pgsbench.tracking.rundir import RunDir
 from pgsbench.tracking.states import pruned_runs
 
@@ -142,7 +142,7 @@ def has_evidence(folder: str | Path) -> bool:
 
 
 def write_evidence(
-    study: StudyFrames,
+    study: Frames,
     candidate: str,
     baselines: list[str],
     lent: Mapping[str, SeedSpread],

@@ -22,7 +22,7 @@ from pgsbench.reporting.gallery import ShownSelection, mask_gallery
 from pgsbench.reporting.pareto import TIME, costs_of, points_of
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.intervals import Interval
-from pgsbench.reporting.study_frames import Gallery, PlannedRun, StudyFrames
+from pgsbench.reporting.study_frames import Frames, Gallery, PlannedRun
 from pgsbench.reporting.style import (
     FAINT,
     FIRST_WIDTH,
@@ -42,7 +42,6 @@ from pgsbench.reporting.style import (
 )
 from pgsbench.reporting.sweep import are_numbers, best_points, searched_labels, searched_values
 from pgsbench.reporting.tuned import tuned_figure
-from pgsbench.reporting.where import gain_map
 from pgsbench.tracking.rundir import RunDir
 
 #: Pictures in the gallery of masks.
@@ -253,7 +252,7 @@ def _time_unit(largest: float) -> tuple[str, float]:
     return (" (minutes)", 60.0) if largest < 3 * 3600 else (" (hours)", 3600.0)
 
 
-def loss_curves(study: StudyFrames) -> Figure | None:
+def loss_curves(study: Frames) -> Figure | None:
     """Training loss against pairs seen: a line per label, its mean over seeds, points of an arm alike.
 
     None where there is no curve.
@@ -301,14 +300,13 @@ def masks(results: Results) -> Figure | None:
 
 
 #: Kind of question -> name of its picture's file.
-FIRST = {"compare": "differences", "sweep": "sweep", "factors": "settings", "cost": "cost", "worlds": "where"}
+FIRST = {"compare": "differences", "sweep": "sweep", "factors": "settings", "cost": "cost"}
 #: Name of the file -> what draws it from the results of a study.
 ALL: dict[str, Callable[[Results], Figure | None]] = {
     "differences": forest,
     "sweep": sweep,
     "settings": settings,
     "cost": accuracy_cost,
-    "where": gain_map,
     "tuned": tuned_figure,
     "during": during_figure,
     "masks": masks,
@@ -329,7 +327,7 @@ def names_for(results: Results) -> list[str]:
 _CURVES = {"loss": "contrastive loss", "lr": "learning rate", "samples_per_second": "pairs a second"}
 
 
-def draw_missing(study: StudyFrames) -> None:
+def draw_missing(study: Frames) -> None:
     """Draw ``figures/masks.png`` and ``figures/curves.png`` of each complete run that lacks them."""
     for run in study.runs:
         if run.state != "done" or not RunDir(run.path).exists:  # deleted since it was read

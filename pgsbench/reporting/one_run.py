@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +14,10 @@ from pgsbench.errors import RunError, StudyError
 from pgsbench.records.kept import kept_folder, parted
 from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import RunSpec, flatten, short
-from pgsbench.records.study_record import StudyRun
+from pgsbench.records.study_record import Entry
+from pgsbench.reporting.notebook import InNotebook, Part
 from pgsbench.reporting.render import COUNT, PERCENT, POINTS, Estimate, Format, Header, Table
-from pgsbench.reporting.statistics.intervals import difference
+from pgsbench.reporting.statistics.intervals import Interval, difference
 from pgsbench.reporting.statistics.paired_values import PairedValues
 from pgsbench.reporting.study_frames import CURVE_COLUMNS, PlannedRun, curve_rows, read_run
 from pgsbench.tracking.run_files import find_run
@@ -29,7 +30,7 @@ _SCORE_COLUMNS = ("task", "group", "metric", "value", "low", "high", "chance", "
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(InNotebook):
     """A run on disk; made by `load_run`.
 
     Attributes:
@@ -40,6 +41,10 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({self.spec.id!r}, {self.spec.study}/{self.spec.name})"
+
+    def in_notebook(self) -> Iterable[Part]:
+        """Return what is known of it as tables."""
+        return run_tables(self)
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -149,60 +154,37 @@ def run_tables(run: Run) -> list[Table]:
     return tables
 
 
-def settings_that_differ(ours: Run, theirs: Run) -> pd.DataFrame:
-    """Return what differs between the specs of two runs: setting, ours, theirs; empty: the same training.
-
-    Settings are dotted paths of the configuration, and data, order, code and numerics.
-    """
-    rows = differing(_settings(ours.spec), _settings(theirs.spec))
-    return pd.DataFrame(rows, columns=["setting", "ours", "theirs"])
-
-
-def differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Return (setting, ours, theirs) for each setting that is not the same; settings by dotted path."""
-    known = dict.fromkeys([*ours, *theirs])
-    # A section that one of them lacks stands there by its settings.
-    paths = [path for path in known if not any(other.startswith(f"{path}.") for other in known)]
-    rows = [(path, ours.get(path, "not set"), theirs.get(path, "not set")) for path in paths]
-    return [row for row in rows if row[1] != row[2]]
-
-
-def scores_that_differ(ours: Run, theirs: Run) -> pd.DataFrame:
-    """Return the scores of two runs side by side, with the paired difference, ours minus theirs.
-
-    Columns: task, metric, ours, theirs, difference, low, high, note. The 95 % interval covers test items
-    only: it speaks of these two trainings, not of their masks.
-    """
-    both = [_read(run) for run in (ours, theirs)]
-    sides = [run.scores.primary() if run.scores else {} for run in both]
-    rows = []
-    for task in dict.fromkeys([*sides[0], *sides[1]]):
-        found = [side.get(task) for side in sides]
-        row: dict[str, Any] = {"task": task, "metric": next(score.metric for score in found if score)}
-        row |= {name: score.value for name, score in zip(("ours", "theirs"), found, strict=True) if score}
-        rows.append(row | _paired(both, task))
-    columns = ["task", "metric", "ours", "theirs", "difference", "low", "high", "note"]
-    return pd.DataFrame(rows, columns=columns)
-
-
 def diff_tables(ours: Run, theirs: Run) -> list[Table]:
-    """Return what differs between two runs as tables."""
+    """Return what differs between two runs as tables: settings, and scores with their paired difference."""
     names = [f"{run.spec.id} ({run.spec.name})" for run in (ours, theirs)]
-    settings, scores = settings_that_differ(ours, theirs), scores_that_differ(ours, theirs)
-    rows = [[row["setting"], short(row["ours"]), short(row["theirs"])] for row in settings.to_dict("records")]
+    rows = [[path, *map(short, values)] for path, *values in settings_that_differ(ours, theirs)]
     notes = [] if rows else ["Nothing differs: the same training twice."]
     tables = [Table("Settings that differ", ["setting", *names], rows, notes)]
-    cells = []
-    for row in scores.to_dict("records"):
-        paired = row["note"] or Estimate(row["difference"], row["low"], row["high"])
-        cells.append([row["task"], row["metric"], row["ours"], row["theirs"], paired])
+    both = [_read(run) for run in (ours, theirs)]
+    sides = [run.scores.primary() if run.scores else {} for run in both]
+    cells: list[list[object]] = []
+    for task in dict.fromkeys([*sides[0], *sides[1]]):
+        found = [side.get(task) for side in sides]
+        values = [score.value if score else None for score in found]
+        cells.append([task, next(one.metric for one in found if one), *values, _paired(both, task)])
     notes = ["Percent; the difference in points, paired by test item, with its 95 % interval."]
     notes.append("The interval covers test items only: it speaks of these two training runs only.")
     ids = [(run.spec.id, PERCENT) for run in (ours, theirs)]
     header: Header = ["task", "metric", *ids, ("difference", POINTS)]
-    if cells:
-        tables.append(Table("Scores", header, cells, notes))
-    return tables
+    return [*tables, Table("Scores", header, cells, notes)] if cells else tables
+
+
+def settings_that_differ(ours: Run, theirs: Run) -> list[tuple[str, Any, Any]]:
+    """Return (setting, ours, theirs) for each that is not the same in the specs of two runs.
+
+    Settings are dotted paths of the configuration, and data, order, code and numerics.
+    """
+    both = [_settings(run.spec) for run in (ours, theirs)]
+    known = dict.fromkeys([*both[0], *both[1]])
+    # A section that one of them lacks stands there by its settings.
+    paths = [path for path in known if not any(other.startswith(f"{path}.") for other in known)]
+    rows = [(path, *(side.get(path, "not set") for side in both)) for path in paths]
+    return [(path, one, other) for path, one, other in rows if one != other]
 
 
 def _settings(spec: RunSpec) -> dict[str, Any]:
@@ -225,16 +207,16 @@ def _measured(value: object) -> str:
 
 
 def _read(run: Run) -> PlannedRun:
-    return read_run(run.path.parent, StudyRun(run.spec, run.path.name))
+    return read_run(run.path.parent, Entry(run.spec, run.path.name))
 
 
-def _paired(both: list[PlannedRun], task: str) -> dict[str, Any]:
+def _paired(both: list[PlannedRun], task: str) -> Interval | str:
+    """Return the difference of two runs on a task; words where there is none."""
     values = {name: {0: run.values} for name, run in zip(("ours", "theirs"), both, strict=True)}
     try:
-        found = difference(PairedValues.build(values, {task: 1.0}, list(values)), "ours", "theirs")
+        return difference(PairedValues.build(values, {task: 1.0}, list(values)), "ours", "theirs")
     except StudyError as error:  # other items, or a task that one of them has not seen
-        return {"note": error.rule}
-    return {"difference": found.estimate, "low": found.low, "high": found.high, "note": ""}
+        return error.rule
 
 
 def _pairs(title: str, values: dict[str, Any]) -> Table:

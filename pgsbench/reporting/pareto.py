@@ -30,14 +30,12 @@ class Cost(NamedTuple):
         name: Its name in sentences.
         column: Its name in tables, with the unit.
         of: What a run of an arm or point costs in the mean; None where that was not measured.
-        axis: What its axis says.
         unit: So much of it is 1 in tables.
     """
 
     name: str
     column: str
     of: Callable[[Row], float | None]
-    axis: str
     unit: float = 1.0
 
 
@@ -46,12 +44,10 @@ def _tokens(row: Row) -> float | None:
     return None if visual is None else visual + row.summary.get("text_tokens", 0.0)
 
 
-FLOPS = Cost("operations", "TFLOP", lambda row: row.summary.get("flops"), "operations (TFLOP)", 1e12)
-TIME = Cost("time", "train s", lambda row: row.seconds, "training time")
-TOKENS = Cost("tokens", "10⁶ tokens", _tokens, "tokens (millions)", 1e6)
-MEMORY = Cost(
-    "memory", "peak GiB", lambda row: row.summary.get("peak_memory_bytes"), "peak memory (GiB)", 2.0**30
-)
+FLOPS = Cost("operations", "TFLOP", lambda row: row.summary.get("flops"), 1e12)
+TIME = Cost("time", "train s", lambda row: row.seconds)
+TOKENS = Cost("tokens", "10⁶ tokens", _tokens, 1e6)
+MEMORY = Cost("memory", "peak GiB", lambda row: row.summary.get("peak_memory_bytes"), 2.0**30)
 #: Cost of a search's second objective -> the cost.
 COSTS = {"flops": FLOPS, "train_seconds": TIME, "tokens": TOKENS, "memory": MEMORY}
 

@@ -49,12 +49,14 @@ class Ranked:
 def ranking(results: Results) -> list[Ranked]:
     """Return the arms by their score on the headline; empty where fewer than `MIN_ARMS` can be ordered.
 
-    The ranks of all arms hold together, in 95 % of studies. The oracle is no method and has no rank.
+    The ranks of all arms hold together, in 95 % of studies. The oracle is no method and has no rank. Points
+    of a search over data have none: they were tested in different worlds.
     """
     arm_of, oracles = results.study.arm_of, results.study.oracles
     # Sorted, so that what is drawn for an arm does not depend on its place in the study.
     labels = sorted(label for label in arm_of if arm_of[label] not in oracles and results.seeds(label)[0])
-    paired = results.pair_up(labels, results.headline) if len(labels) >= MIN_ARMS else Missing("few")
+    can_be = len(labels) >= MIN_ARMS and not results.is_over_data
+    paired = results.pair_up(labels, results.headline) if can_be else Missing("few")
     if isinstance(paired, Missing):
         return []
     rng = np.random.default_rng(0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import chain
 from typing import TypeVar
 
 import numpy as np
@@ -16,15 +15,13 @@ from pgsbench.records.verdict_record import ALL_GROUPS
 from pgsbench.reporting.recipe_spread import Lenders
 from pgsbench.reporting.statistics.comparison import Missing
 from pgsbench.reporting.statistics.intervals import (
-    GapClosed,
     Interval,
     difference,
-    gap_closed,
     mean_interval,
 )
 from pgsbench.reporting.statistics.paired_values import PairedValues, SeedSpread
 from pgsbench.reporting.statistics.task_values import one_training, shared_seeds
-from pgsbench.reporting.study_frames import PlannedRun, StudyFrames, macro_means
+from pgsbench.reporting.study_frames import Frames, PlannedRun, macro_means
 from pgsbench.study.objective import Objective, check_baselines, is_above
 
 Told = TypeVar("Told")
@@ -53,7 +50,7 @@ class Results:
     """
 
     def __init__(
-        self, study: StudyFrames, *, candidate: str | None = None, baselines: Sequence[str] | None = None
+        self, study: Frames, *, candidate: str | None = None, baselines: Sequence[str] | None = None
     ) -> None:
         self.study = study
         self._paired: dict[tuple[str, frozenset[int]], PairedValues] = {}
@@ -159,11 +156,6 @@ class Results:
         search = self.study.record.config.search
         return search is not None and all(path.startswith("data.") for path in search.space)
 
-    @property
-    def chosen_by_score(self) -> bool:
-        """Whether the compared point was picked among many for its score, which flatters it."""
-        return not set(chain.from_iterable(self._fitting)) <= set(self.pairs)
-
     @cached_property
     def best_of(self) -> dict[str, str]:
         """Arm -> the label that stands for it in figures: the best point that is compared, or its like."""
@@ -178,29 +170,6 @@ class Results:
         for label, training in one_training(self.study.values).items():
             found.setdefault(training, []).append(label)
         return [sorted(labels, key=self.study.labels.index) for labels in found.values() if len(labels) > 1]
-
-    @property
-    def random_arm(self) -> str:
-        """The arm with random masks that the gap begins at."""
-        return next((arm for arm in RANDOM_ARMS if self.labels_of(arm)), RANDOM_ARMS[0])
-
-    @cached_property
-    def gaps(self) -> list[tuple[str, str, GapClosed | Missing]]:
-        """(label, group, share of the random-to-oracle gap) of every arm that is no control itself.
-
-        Of several oracles the first is the end of the gap.
-        """
-        found, ends = [], (self.random_arm, next(iter(self.study.oracles), ""))
-        for label in self.study.labels:
-            spec = self.study.of(label)[0].spec
-            random, oracle = (self._same_point(label, end) for end in ends)
-            is_control = spec.arm in RANDOM_ARMS or spec.is_oracle or spec.has_whole_pictures
-            if is_control or random is None or oracle is None:
-                continue
-            found += [
-                (label, group, self._ask([label, random, oracle], group, gap_closed)) for group in self.groups
-            ]
-        return found
 
     @cached_property
     def objective(self) -> Objective:

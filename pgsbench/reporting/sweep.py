@@ -13,13 +13,13 @@ from pgsbench.config.search import Range
 from pgsbench.disk.whole_files import atomic
 from pgsbench.errors import StudyError
 from pgsbench.records.run_spec import short, short_paths
-from pgsbench.reporting import badge_words
 from pgsbench.reporting.pareto import Choice, choose
 from pgsbench.reporting.ranking import ranking
-from pgsbench.reporting.render import COUNT, MISSING_CELL, PERCENT, Header, Table, counted, percent
+from pgsbench.reporting.render import COUNT, MISSING_CELL, PERCENT, Header, Table, and_, counted, percent
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.run_list import study_folder
 from pgsbench.reporting.study_frames import read_frames
+from pgsbench.reporting.words import Badge, badge
 
 TOO_COSTLY = "too costly"
 #: Points on the first screen.
@@ -90,7 +90,7 @@ def said_point(results: Results, label: str) -> str:
     return f"{results.study.arm_of[label]} at {at}"
 
 
-def on_borders(results: Results) -> list[badge_words.Badge]:
+def on_borders(results: Results) -> list[Badge]:
     """Return a warning for each path on whose border the best of an arm lies."""
     search, best, searched = (
         results.study.record.config.search,
@@ -109,7 +109,8 @@ def on_borders(results: Results) -> list[badge_words.Badge]:
             arm for arm, value in at.items() if value is not None and _is_end(value, *ends, is_log=is_log)
         ]
         if arms:
-            found.append(badge_words.on_border(arms, names[path], " to ".join(map(short, ends))))
+            said = " to ".join(map(short, ends))
+            found.append(badge("on the border", arms=and_(arms), path=names[path], ends=said))
     return found
 
 

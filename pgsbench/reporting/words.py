@@ -1,14 +1,13 @@
 """All sentences that a report makes of its numbers: subject, verb, object.
 
 They are given names and numbers and know no study, so `tests/reporting/test_words.py` has an example of each.
-A headline has at most `MAX_WORDS` words. What limits it stands beside it, as badges
-(`pgsbench.reporting.badge_words`).
+A headline has at most `MAX_WORDS` words. What limits it stands beside it, as badges.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from pgsbench.reporting.render import PERCENT, POINTS, Estimate, and_, counted
 from pgsbench.reporting.statistics.intervals import Interval
@@ -48,6 +47,91 @@ def fitting(sentence: str, *more: str) -> str:
 def would_decide(seeds: int | None) -> str:
     """Return how many more seeds would decide, as a clause; empty where that is not known."""
     return f"; {number(seeds)} more {'seed' if seeds == 1 else 'seeds'} would" if seeds else ""
+
+
+# ------------------------------------------------------------------------------------------------- badges
+
+
+class Badge(NamedTuple):
+    """What limits an answer.
+
+    Attributes:
+        short: In a few words, beside the headline.
+        sentence: In full.
+    """
+
+    short: str
+    sentence: str
+
+
+_ONE_SEED = "This training run only{}: intervals cover test items. Another seed may say otherwise."
+
+#: Kind -> the badge, with the names and numbers that it is given in braces.
+BADGES = {
+    "one seed": Badge("one seed", _ONE_SEED.format("")),
+    "an arm with one seed": Badge("an arm with one seed", _ONE_SEED.format(" where an arm has one seed")),
+    "incomplete": Badge("{done} of {planned} runs", "{missing} of {planned} have no scores: {lines}."),
+    "seeds vary unlike": Badge(
+        "seeds vary unlike",
+        "Arms do not vary alike with the seed (Bartlett's test, p = {p_value:.3f}): the interval of the arm "
+        "that varies most is too narrow.",
+    ),
+    "leans on other arms": Badge(
+        "leans on other arms", "By the seeds of its two arms alone this is not decided: {pairs}."
+    ),
+    "picked": Badge(
+        "best of {points:,} points",
+        "The best of {points:,} points was picked by these very scores, which flatters it. Fresh seeds tell: "
+        "`pgsbench sweep {study} --confirm 3`.",
+    ),
+    "on the border": Badge(
+        "best on the border",
+        "The best {path} of {arms} is at the border of what was searched ({ends}): search beyond it.",
+    ),
+    "tuned": Badge("arms tuned", "Each arm has its own {paths}. {how}"),
+    "chose a default": Badge(
+        "seed {seed} tuned {strategy}",
+        "Seed {seed} helped to choose `{field}` of {strategy}, which favours it.",
+    ),
+    "unfair": Badge("arms differ in more", "The arms differ in more than {masks}: {settings}."),
+    "large margin": Badge(
+        "large margin",
+        "The margin is {share} % of the score of {baseline} ({score}). A smaller one: `pgsbench compare "
+        "--until decided --margin {smaller:g}`.",
+    ),
+    "same training": Badge("same training", "{arms} are one training: they count once."),
+    "not compared": Badge(
+        "{number} not compared",
+        "{arms} of earlier commands are not compared; `pgsbench report {study}` compares all.",
+    ),
+    "guessing": Badge(
+        "no better than guessing",
+        "The loss ended no better than guessing: {runs}. Lower training.learning_rate, or lengthen the "
+        "warm-up.",
+    ),
+    # docs/scenes.md says how it is known how far scenes may be believed.
+    "scenes": Badge(
+        "scenes only", "Scenes rank masks only in part as photos do (docs/scenes.md). Try photos, too."
+    ),
+    "ceiling": Badge("with a ceiling", "{oracles} {know} where the objects are and {what}."),
+    "pruned": Badge(
+        "{points} pruned",
+        "{points} pruned ({pruner}): they count nowhere; {hours:.2g} hours were saved.",
+    ),
+    "too costly": Badge("{count} too costly", "{points} above search.at_most left out."),
+    "no effects": Badge("effects not known", "What each setting does cannot be told: {reason}."),
+    "of data": Badge("{tasks} with a note", "{notes}."),
+}
+
+
+def badge(kind: str, **said: object) -> Badge:
+    """Return the badge of a kind, a key of `BADGES`, with these names and numbers."""
+    return Badge(*(text.format(**said) for text in BADGES[kind]))
+
+
+def first_three(lines: Sequence[str], *, last: str = "; ") -> str:
+    """Return the first lines and how many others there are; `last` stands before their number."""
+    return "; ".join(lines[:3]) + (f"{last}{len(lines) - 3} others" if len(lines) > 3 else "")
 
 
 # ---------------------------------------------------------------------------------------------- headlines
@@ -179,22 +263,6 @@ def cheap_enough(choice: str, score: float, best: str, highest: float, times: fl
         return fitting(f"{best} scores highest ({PERCENT.text(highest)}), and nothing near it costs less")
     saved = f"{choice} scores {PERCENT.text(score)} at {times:.2f} times the {cost}"
     return fitting(f"{saved} of the best, {best} ({PERCENT.text(highest)})")
-
-
-def where_it_pays(
-    ours: str, theirs: str, gain: tuple[str, float] | None, loss: tuple[str, float] | None
-) -> str:
-    """Return where a mask surely gains and loses most: (world, points), or None where it does nowhere."""
-    if gain and loss:
-        said = f"{ours} beats {theirs} at {gain[0]} ({POINTS.text(gain[1])})"
-        return fitting(said, f", and loses to it at {loss[0]} ({POINTS.text(loss[1])})")
-    if gain:
-        return fitting(f"{ours} beats {theirs} most at {gain[0]} ({POINTS.text(gain[1])}), and loses nowhere")
-    if loss:
-        return fitting(
-            f"{ours} loses to {theirs} most at {loss[0]} ({POINTS.text(loss[1])}), and gains nowhere"
-        )
-    return fitting(f"Where {ours} gains over {theirs} is not decided in any world")
 
 
 def as_budgets_grow(

@@ -14,8 +14,7 @@ import pytest
 import torch
 from tinyworld import TinyWorld, picture, png
 
-from pgsbench.config.augmentation import AugmentConfig
-from pgsbench.config.schema import DataConfig
+from pgsbench.config.data import AugmentConfig, DataConfig
 from pgsbench.data import order, shards, streaming
 from pgsbench.data.memory import InMemory
 from pgsbench.data.samples import Batch, Reader, rank_slice
@@ -134,7 +133,7 @@ import sys
 
 import faulty
 
-from pgsbench.config.schema import DataConfig
+from pgsbench.config.data import DataConfig
 from pgsbench.data import shards
 
 if __name__ == "__main__":
@@ -170,10 +169,20 @@ def test_a_reader_process_has_the_tokens_of_the_model(tiny: TinyWorld) -> None:
 def test_what_binds_is_told_in_words() -> None:
     shown, held = DataConfig(train="DATA"), DataConfig(train="scenes")
     pace = 10 * shards.ASSUMED_PAIRS
-    assert "computation binds" in shards.told_of_reading(pace, shown, 10)
-    assert "reading binds: raise data.workers" in shards.told_of_reading(pace, shown, 9)
-    assert "10 readers, and cores for them" in shards.told_of_reading(pace, shown, 0)
-    assert not shards.told_of_reading(pace, held, 1)
+    assert shards.told_of_reading(pace, shown, 10, None).endswith("computation binds.")
+    told = shards.told_of_reading(pace, shown, 4, None)
+    assert "reading binds, and training takes 2.5 times as long. 10 would keep pace" in told
+    assert "gives 59 (timed on this machine)" in shards.told_of_reading(pace, shown, 20, 59.0)
+    assert not shards.told_of_reading(pace, held, 1, None)
+
+
+def test_a_reader_is_timed_on_the_first_shard_unless_it_is_elsewhere(tiny: TinyWorld) -> None:
+    tokenize = build("tiny-vit", seed=0).tokenize
+    there = shards.reader_pace(DataConfig(train=str(tiny.shards)), (32, 32), tokenize)
+    assert there is not None
+    assert there > 0
+    assert shards.reader_pace(DataConfig(train="s3://nowhere/0.tar"), (32, 32), tokenize) is None
+    assert shards.reader_pace(DataConfig(train="/nowhere/0.tar"), (32, 32), tokenize) is None
 
 
 def test_what_gives_no_batch_is_refused(tiny: TinyWorld, tmp_path: Path) -> None:
@@ -182,14 +191,3 @@ def test_what_gives_no_batch_is_refused(tiny: TinyWorld, tmp_path: Path) -> None
         shards.open_pairs(str(tmp_path))
     with pytest.raises(DataError, match="more pairs than the 96"):
         take(reader(tiny), 1, batch_size=128)
-
-
-def test_pictures_of_another_size_are_scaled_and_cropped_with_their_objects(tmp_path: Path) -> None:
-    pixels, objects, _ = picture(3, size=48)
-    parts = {"png": png(pixels[:32]), "objects.png": png(objects[:32]), "txt": b"x 1"}
-    write_tar(tmp_path / "0.tar", [(str(key), parts) for key in range(8)])
-    (batch,) = take(faulty.reader(DataConfig(train=str(tmp_path), augment=None), size=16), 1)
-    assert batch.images.shape == (8, 3, 16, 16)
-    assert batch.objects is not None
-    assert batch.objects.shape == (8, 16, 16)
-    assert set(batch.objects.unique().tolist()) <= {0, 1}  # nearest: no numbers between

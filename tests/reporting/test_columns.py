@@ -78,12 +78,6 @@ def test_on_cpus_time_is_processor_time(fabricate):
     assert cells["samples/s"] == f"{gpu.runs[0].summary.samples_per_second:,.0f}"
 
 
-def test_the_gap_needs_both_controls(fabricate):
-    assert "%" in cells_of(table_of(fabricate, num_items=400), "pgs")["gap closed"]
-    few = {"pgs": Arm(2.0), "random": Arm(-1.0)}
-    assert "gap closed" not in table_of(fabricate, few, name="few").names
-
-
 def test_memory_is_shown_where_a_gpu_measured_it_and_left_out_elsewhere(fabricate):
     assert "peak GiB" not in table_of(fabricate).names
     gpu = {name: on_gpu(arm) for name, arm in ARMS.items()}

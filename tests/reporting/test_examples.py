@@ -72,13 +72,14 @@ def results_of(study: Path, suite: Path) -> Results:
 
 
 def test_items_that_one_arm_gets_with_every_seed_are_counted(results):
-    colour, _ = item_leads(results, "pgs", "flip")
-    assert (colour.only_ours, colour.only_theirs) == (6, 3)
+    items = item_leads(results, "pgs", "flip")
+    colour = items[items["task"] == "tiny/colour"]
+    assert [(colour["lead"] == sign).sum() for sign in (1, -1)] == [6, 3]
     for sign, expected in ((1, KEYS[:6]), (-1, KEYS[12:15])):
-        found = chosen([colour], sign=sign, tasks=1, each=9)
-        assert sorted(str(colour.items[k]) for _, k in found) == expected
-    few = chosen([colour], sign=1, tasks=1, each=3)
-    assert [k for _, k in few] != [0, 1, 2]  # not simply the first ones
+        found = chosen(colour, sign=sign, tasks=1, each=9)
+        assert sorted(found["item"]) == expected
+    few = chosen(colour, sign=1, tasks=1, each=3)
+    assert list(few["item"]) != KEYS[:3]  # not simply the first ones
 
 
 def test_pictures_show_the_right_answer_and_the_wrong_one(results):

@@ -8,6 +8,8 @@ import pytest
 from fabricated import CPU, Arm, on_gpu
 
 from pgsbench.config.schema import BudgetConfig
+from pgsbench.reporting import figures
+from pgsbench.reporting.answer import headline
 from pgsbench.reporting.badges import badges
 from pgsbench.reporting.fairness import fairness_sentence, fairness_table, other_differences
 from pgsbench.reporting.results import Results
@@ -98,3 +100,29 @@ def test_arms_that_are_not_compared_do_not_count(fabricate):
     study = read_frames(fabricate(arms, seeds=(0,)))
     assert fairness_sentence(Results(study, baselines=["flip"])) == NOTHING
     assert fairness_sentence(Results(study)) != NOTHING
+
+
+def test_worlds_that_differ_make_no_comparison_unfair_and_each_is_compared(fabricate):
+    """In a search over data arms meet at equal points; points of another space count nowhere."""
+    space = {"data.recipe.clutter": [0.0, 0.7]}
+    points = [{}, *({"data.recipe.clutter": clutter} for clutter in (0.0, 0.7))]
+    arms = [
+        (
+            arm,
+            Arm(
+                20.0 if arm == "pgs" and point.get("data.recipe.clutter") else 0.0, params=point, data=f"{k}"
+            ),
+        )
+        for k, point in enumerate(points)
+        for arm in ("pgs", "flip")
+    ]
+    search = {"space": space, "arms": ["pgs", "flip"]}
+    results = Results(read_frames(fabricate(arms, search=search, num_items=300)))
+    assert other_differences(results) == {}
+    assert [results.params_of(ours) for ours, _ in results.pairs] == points[1:]
+    assert all(results.params_of(ours) == results.params_of(theirs) for ours, theirs in results.pairs)
+    assert headline(results).startswith("pgs is better than flip at clutter=0.7 by ")
+    assert len(figures.forest(results).axes[0].get_yticks()) == 2
+    arms[-1] = ("flip", replace(arms[-1][1], data="another"))
+    unfair = Results(read_frames(fabricate(arms, search=search, name="unfair")))
+    assert list(other_differences(unfair)) == ["data"]

@@ -49,12 +49,6 @@ def test_it_beats_nothing_on_the_pareto_front(by_strategy):
     assert not any(one.ahead == "ceiling" for one in found.values())
 
 
-def test_the_gap_ends_at_it_and_is_no_matter_of_whole_pictures(by_strategy, fabricate):
-    named = Results(read_frames(fabricate(arms(), name="named")))
-    for results in (by_strategy, named):
-        assert {label for label, _, _ in results.gaps} == {"pgs", "grid"}
-
-
 def test_two_of_them_are_both_told(fabricate):
     more = {name: Arm(-9.0) for name in ("block", "cluster", "random")}  # too many to name each in the answer
     two = {**arms("ceiling"), **more, "low": Arm(9.0, strategy={"name": "oracle", "mask_ratio": 0.75})}
@@ -69,4 +63,4 @@ def test_a_search_is_not_confirmed_against_it(fabricate):
     search = {"space": {"strategy.tau": [0.1, 0.2]}}
     beside = [("ceiling", arms("ceiling")["ceiling"]), ("none", Arm(mask_ratio=0.0))]
     results = Results(read_frames(fabricate([*points, *beside], search=search, seeds=(0,))))
-    assert contenders(results) == ["pgs tau=0.2", "none"]
+    assert contenders(results, {}) == ["pgs tau=0.2", "none"]

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from pgsbench.errors import StudyError
-from pgsbench.reporting.statistics.intervals import contrast, difference, gap_closed, holm, mean_interval
+from pgsbench.reporting.statistics.intervals import difference, holm, mean_interval
 from pgsbench.reporting.statistics.paired_values import PairedValues
 from pgsbench.reporting.statistics.task_values import TaskValues
 
@@ -178,31 +178,6 @@ def test_arms_that_do_not_fit_are_no_help_and_no_harm():
     few = one_task({"few": [rng.random(50)]})
     joined = PairedValues.build(one_task(arms) | odd | few, {"t": 1.0}, ["a", "b"])
     assert joined.arms == {"a", "b"}
-
-
-def test_gap_closed_between_controls():
-    rng = np.random.default_rng(7)
-    hard = rng.random(3000)
-    arms = {
-        name: [(hard + rng.normal(0, 0.02, 3000) < level).astype(float) for _ in range(3)]
-        for name, level in {"random": 0.4, "mine": 0.5, "oracle": 0.6}.items()
-    }
-    found = gap_closed(pair_up(arms), "mine", "random", "oracle")
-    assert not found.undefined
-    assert found.share == pytest.approx(0.5, abs=0.06)
-    assert found.low < 0.5 < found.high
-    assert found.high - found.low < 0.25
-    # The ends are where the test of "closes exactly this share" turns significant.
-    edge = contrast(pair_up(arms), {"mine": 1, "random": found.low - 1, "oracle": -found.low})
-    assert edge.p_value == pytest.approx(0.05, abs=1e-4)
-
-
-def test_gap_is_undefined_where_the_controls_do_not_differ():
-    rng = np.random.default_rng(8)
-    arms = {name: list((rng.random((2, 200)) < 0.5).astype(float)) for name in ("random", "mine", "oracle")}
-    found = gap_closed(pair_up(arms), "mine", "random", "oracle")
-    assert np.isnan(found.share)
-    assert "undecided" in found.undefined
 
 
 def test_holm_by_hand():

@@ -14,10 +14,10 @@ from twin import MEAN, holm, outcomes, power, rank_ranges
 from twin_study import LACKED, LACKING, Made, make, numbers, shown
 
 from pgsbench.reporting.decision.forecast import power_table
+from pgsbench.reporting.findings import Findings
 from pgsbench.reporting.pages.details import detail_tables
 from pgsbench.reporting.render import MARKS
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.study_results import StudyResults
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_the_page_shows_the_differences_and_verdicts_of_the_numbers(made: Made) 
 
 def test_every_mean_has_its_twin(made: Made) -> None:
     verdict = json.loads((made.report / "verdict.json").read_text())["scores"]
-    frame = StudyResults(Results(made.frames)).scores
+    frame = Findings(Results(made.frames)).scores
     cells = made.table("group or task", "metric", "n", "chance").set_index("group or task")
     arms = pd.read_csv(made.report / "arms.csv").set_index("arm")
     for row in frame.itertuples():
@@ -171,15 +171,6 @@ def test_interactions_have_their_twins(made: Made) -> None:
         one = found[row["point"]]
         assert numbers(row["deviation"]) == shown(one.estimate, *one.ends)
         assert numbers(row["p (Holm)"]) == pytest.approx([max(1e-3, adjusted[row["point"]])], abs=6e-4)
-
-
-def test_shares_of_the_gap_have_their_twins(made: Made) -> None:
-    cells = made.table("arm", "gap closed").set_index("arm")["gap closed"]
-    told = {label: cell for label, cell in cells.items() if cell}
-    assert set(told) == set(made.points)
-    for label, cell in told.items():
-        share = made.twin.gap_closed(label, "flip", "oracle", MEAN)
-        assert numbers(cell) == pytest.approx([100 * each for each in share], abs=0.501)
 
 
 def test_the_pareto_front_has_its_twin(made: Made) -> None:

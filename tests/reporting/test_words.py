@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from pgsbench.reporting import badge_words, words
+from pgsbench.reporting import words
 from pgsbench.reporting.render import Estimate
 
 AHEAD, BEHIND, NEAR = (
@@ -67,13 +67,6 @@ HEADLINES = {
     "none scores highest (45.4), and nothing near it costs less.": words.cheap_enough(
         "none", 0.454, "none", 0.454, 1.0, "time"
     ),
-    "pgs beats flip at clutter 0 (+8.2), and loses to it at clutter 0.7 (−7.0).": words.where_it_pays(
-        "pgs", "flip", ("clutter 0", 0.082), ("clutter 0.7", -0.07)
-    ),
-    "pgs beats flip most at clutter 0 (+8.2), and loses nowhere.": words.where_it_pays(
-        "pgs", "flip", ("clutter 0", 0.082), None
-    ),
-    "Where pgs gains over flip is not decided in any world.": words.where_it_pays("pgs", "flip", None, None),
     "flip holds the lead at all three budgets; the prediction held.": words.as_budgets_grow(
         ["flip"] * 3, ["flip", "pgs"], foretold=True
     ),
@@ -109,29 +102,15 @@ def test_what_has_no_room_is_left_out_of_a_headline():
 
 
 def test_badges_have_few_words_and_a_sentence():
-    for badge in (
-        badge_words.one_seed(),
-        badge_words.one_seed(of_all=False),
-        badge_words.picked(24, "tokens"),
-        badge_words.on_border(["pgs"], "mask_ratio", "0.25 to 0.75"),
-        badge_words.chose_default(0, "random_share", "pgs-mixed"),
-        badge_words.incomplete(4, 5, ["flip s0: waiting"]),
-        badge_words.unfair(["training.batch_size"], "the mask"),
-        badge_words.SCENES,
-        badge_words.large_margin(0.5, "flip", 0.02, 0.2),
-        badge_words.uneven_seeds(0.01),
-        badge_words.hangs_on_others(["pgs − flip"]),
-        badge_words.one_training(["a", "b"]),
-        badge_words.left_out(["a"], "masks"),
-        badge_words.ceiling(["oracle"]),
-        badge_words.learnt_nothing(["pgs, seed 1"]),
-        badge_words.pruned(2, "median", 1.5),
-        badge_words.too_costly(1),
-        badge_words.no_effects("one seed"),
-        badge_words.of_data(["a: b"]),
-    ):
-        assert len(badge.short.split()) <= 5, badge
-        assert badge.sentence.endswith("."), badge
+    for kind, one in words.BADGES.items():
+        assert len(one.short.split()) <= 5, kind
+        assert one.sentence.endswith((".", "{how}")), kind
+    said = words.badge("large margin", share=50, baseline="flip", score="2.0", smaller=0.2)
+    assert said.sentence == (
+        "The margin is 50 % of the score of flip (2.0). A smaller one: `pgsbench compare --until decided --margin 0.2`."
+    )
+    assert words.first_three(["a", "b", "c"]) == "a; b; c"
+    assert words.first_three(list("abcde")) == "a; b; c; 2 others"
 
 
 def test_what_an_answer_rests_on_is_one_line():

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, stats
+from scipy import stats
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.multitest import multipletests
@@ -186,6 +186,7 @@ class Twin:
         self.values = pd.concat(rows, ignore_index=True)
         self.runs = pd.DataFrame(runs)
         self._panels: dict[tuple[str, frozenset[str]], Panel] = {}
+        self._scopes: dict[str, tuple[pd.Series, pd.DataFrame, pd.DataFrame]] = {}
 
     def tasks(self, of: str) -> pd.Series:
         """Task -> its weight in a scope: equal in its group, and groups equal in their mean."""
@@ -201,10 +202,7 @@ class Twin:
 
     def panel(self, of: str, labels: Iterable[str]) -> Panel:
         """Return the panel of a scope with some arms."""
-        weights = self.tasks(of)
-        rows = self.values[self.values["task"].isin(weights.index)]
-        count = rows.groupby(["label", "seed"])["task"].nunique().unstack(fill_value=0)
-        has_all = count == len(weights)
+        weights, rows, has_all = self._scope(of)
         seeds = has_all.columns[has_all.loc[list(labels)].all()]
         arms = has_all.index[has_all[seeds].all(axis=1)]
         key = of, frozenset([*arms, *map(str, seeds)])
@@ -223,6 +221,15 @@ class Twin:
             self._panels[key] = Panel(means, by_label, pseudo)
         return self._panels[key]
 
+    def _scope(self, of: str) -> tuple[pd.Series, pd.DataFrame, pd.DataFrame]:
+        """Return the weights of a scope's tasks, its values, and which runs (label x seed) have all of it."""
+        if of not in self._scopes:
+            weights = self.tasks(of)
+            rows = self.values[self.values["task"].isin(weights.index)]
+            count = rows.groupby(["label", "seed"])["task"].nunique().unstack(fill_value=0)
+            self._scopes[of] = weights, rows, count == len(weights)
+        return self._scopes[of]
+
     def mean(self, label: str, of: str) -> Estimate:
         """Return the mean of an arm."""
         return self.panel(of, [label]).contrast({label: 1.0})
@@ -230,19 +237,6 @@ class Twin:
     def difference(self, ours: str, theirs: str, of: str, **planned: Any) -> Estimate:
         """Return one arm minus another; further arguments are those of `spread`."""
         return self.panel(of, [ours, theirs]).contrast({ours: 1.0, theirs: -1.0}, **planned)
-
-    def gap_closed(self, label: str, random: str, oracle: str, of: str) -> tuple[float, float, float]:
-        """Return the share of the gap with Fieller's interval: the shares that a t-test does not reject."""
-        panel = self.panel(of, [label, random, oracle])
-        ours, low, high = panel.scores([label, random, oracle])
-
-        def excess(share: float) -> float:
-            found = panel.contrast({label: 1.0, random: share - 1.0, oracle: -share})
-            return found.p_value - 0.05
-
-        share = (ours - low) / (high - low)
-        ends = [optimize.brentq(excess, share, share + side) for side in (-5.0, 5.0)]
-        return share, *ends
 
     def other_tasks(self, labels: Sequence[str], count: int, rng: np.random.Generator) -> np.ndarray:
         """Draw (count, a) what other tasks would add to the mean: those of each group, with replacement."""

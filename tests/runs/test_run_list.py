@@ -15,7 +15,7 @@ from pgsbench.errors import ModelError, RunError
 from pgsbench.models import checkpoint
 from pgsbench.models.clip import build
 from pgsbench.records.study_record import StudyRecord
-from pgsbench.reporting.one_run import diff_tables, scores_that_differ, settings_that_differ
+from pgsbench.reporting.one_run import diff_tables
 from pgsbench.reporting.run_list import DAMAGED, runs
 from pgsbench.tracking.run_files import export, remove
 
@@ -55,14 +55,14 @@ def test_a_run_is_read_as_frames(tmp_path: Path) -> None:
 def test_two_runs_differ_in_what_their_specs_say_and_are_paired_by_item(tmp_path: Path) -> None:
     written = write_study(tmp_path)
     ours, theirs = (pgsbench.load_run(run.path) for run in (written[0], written[2]))
-    settings = settings_that_differ(ours, theirs)
-    assert settings.to_dict("records") == [{"setting": "strategy.name", "ours": "pgs", "theirs": "flip"}]
-    scores = scores_that_differ(ours, theirs)
-    assert scores["difference"].round(6).tolist() == [0.2, 0.2]
-    assert (scores["low"] < 0.2).all()
-    assert (scores["low"] > 0).all()
-    assert settings_that_differ(ours, ours).empty
-    assert "the same training twice" in diff_tables(ours, ours)[0].notes[0]
+    settings, scores = diff_tables(ours, theirs)
+    assert settings.rows == [["strategy.name", "pgs", "flip"]]
+    differences = [row[-1] for row in scores.rows]
+    assert [one.estimate for one in differences] == pytest.approx([0.2, 0.2])
+    assert all(0 < one.low < 0.2 for one in differences)
+    (nothing, _) = diff_tables(ours, ours)
+    assert not nothing.rows
+    assert "the same training twice" in nothing.notes[0]
 
 
 def test_a_removed_run_is_gone_from_disk_and_from_every_study(tmp_path: Path) -> None:
@@ -115,9 +115,7 @@ def test_a_model_in_memory_is_evaluated_as_its_checkpoint_is(tiny: TinyWorld, tm
     ready = pgsbench.load_run(first.path).model()
     given = {"run": first.path, "ready": ready, "alone": ready.model}
     scores = {
-        name: pgsbench.evaluate(
-            source, tiny.suite, device="cpu", precision="fp32", to=tmp_path / name, cache=False
-        ).scores
+        name: pgsbench.evaluate(source, tiny.suite, device="cpu", precision="fp32", to=tmp_path / name).scores
         for name, source in given.items()
     }
     values = {name: [score.value for score in one.scores] for name, one in scores.items()}

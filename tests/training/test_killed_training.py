@@ -16,8 +16,7 @@ import pytest
 import torch
 from tinyworld import TinyWorld
 
-from pgsbench.config.augmentation import AugmentConfig
-from pgsbench.config.schema import DataConfig
+from pgsbench.config.data import AugmentConfig, DataConfig
 from pgsbench.config.training import TrainingConfig
 from pgsbench.data import shards, streaming
 from pgsbench.data.samples import Batch, Tokenize, rank_slice
@@ -32,7 +31,7 @@ from pgsbench.training.loop import train
 from pgsbench.training.ranks import Ranks, joined
 
 CPU, FORK = torch.device("cpu"), multiprocessing.get_context("fork")
-# A process group starts threads, and this process has some: what joins one is forked from a process that has none.
+# A process group starts threads: what joins one is forked from a process without any, unlike this one.
 CLEAN = multiprocessing.get_context("forkserver")
 CONFIG = TrainingConfig(samples=96, batch_size=16, log_every_steps=1, checkpoint_every_steps=2)
 AUGMENT = AugmentConfig(scale=(0.3, 1.0))

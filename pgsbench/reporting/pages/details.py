@@ -9,7 +9,7 @@ from pgsbench.reporting.decision.comparisons import group_comparisons, task_comp
 from pgsbench.reporting.during import during_tables
 from pgsbench.reporting.effects import effects_tables
 from pgsbench.reporting.fairness import fairness_sentence, fairness_table
-from pgsbench.reporting.pages.published import beside_paper, cells_table, means_table
+from pgsbench.reporting.pages.published import paper_table
 from pgsbench.reporting.render import COUNT, MARKS, PERCENT, POINTS, Estimate, Header, Table
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import Comparison
@@ -20,7 +20,6 @@ from pgsbench.reporting.tuned import tuned_table
 
 def detail_tables(results: Results) -> list[Table]:
     """Return all tables that stand behind the answer; those of the first screen are among them."""
-    beside = beside_paper(results)
     found = [
         tasks_table(results),
         differences_table(results),
@@ -29,8 +28,7 @@ def detail_tables(results: Results) -> list[Table]:
         *during_tables(results),
         importance_table(results),
         sweep_table(results, max_points=len(searched_labels(results))),
-        means_table(results, beside),
-        cells_table(beside),
+        paper_table(results),
         fairness_table(results),
     ]
     return [table for table in found if table is not None]

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from pgsbench.disk.whole_files import UNREADABLE
 from pgsbench.errors import UserError
 from pgsbench.reporting import words
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.statistics.task_values import Floats, RunValues
+from pgsbench.reporting.statistics.task_values import RunValues
 from pgsbench.reporting.study_frames import PlannedRun
 
 if TYPE_CHECKING:
@@ -77,8 +78,7 @@ class Examples:
 def examples(results: Results) -> Examples | None:
     """Return what single test items say of the headline's pair; None where no two arms can be compared."""
     pair = pair_of(results)
-    leads = item_leads(results, *pair) if pair else []
-    if pair is None or not leads:
+    if pair is None or (items := item_leads(results, *pair)).empty:
         return None
     ours, theirs = pair
     sides = [
@@ -86,9 +86,8 @@ def examples(results: Results) -> Examples | None:
         for label in pair
     ]
     seeds = sorted(set(sides[0]) & set(sides[1]))
-    counts = [sum(getattr(one, f"only_{side}") for one in leads) for side in ("ours", "theirs")]
-    total = sum(len(one.items) for one in leads)
-    said = words.item_counts(total, ours, counts[0], theirs, counts[1], len(seeds))
+    wins, losses = (int((items["lead"] == sign).sum()) for sign in (1, -1))
+    said = words.item_counts(len(items), ours, wins, theirs, losses, len(seeds))
     tasks: dict[str, tuple[Task, Path]] = {}
     with suppress(UserError):
         tasks = _tasks(sides[0][seeds[0]])
@@ -96,7 +95,7 @@ def examples(results: Results) -> Examples | None:
         missing = "No pictures: their data is not here, or is other than what the runs were tested on."
         return Examples(ours, theirs, said, missing=missing)
     won, lost = (
-        _shown(tasks, chosen(leads, sign=sign, tasks=TASKS, each=EACH), [side[seed] for seed in seeds])
+        _shown(tasks, chosen(items, sign=sign, tasks=TASKS, each=EACH), [side[seed] for seed in seeds])
         for sign, side in ((1, sides[1]), (-1, sides[0]))
     )
     return Examples(ours, theirs, said, won, lost)
@@ -105,8 +104,8 @@ def examples(results: Results) -> Examples | None:
 def _tasks(run: PlannedRun) -> dict[str, tuple[Task, Path]]:
     """Return the tasks with their data; empty where it is other than the run was tested on."""
     from pgsbench.evaluation.identity import data_states, suite_fingerprint
+    from pgsbench.evaluation.suite import suite_of
     from pgsbench.evaluation.task_data import locate
-    from pgsbench.experiment import suite_of
 
     if run.scores is None or not run.scores.suite_fingerprint:
         return {}
@@ -118,21 +117,18 @@ def _tasks(run: PlannedRun) -> dict[str, tuple[Task, Path]]:
 
 
 def _shown(
-    tasks: Mapping[str, tuple[Task, Path]],
-    picked: Sequence[tuple[ItemLeads, int]],
-    losers: Sequence[PlannedRun],
+    tasks: Mapping[str, tuple[Task, Path]], picked: pd.DataFrame, losers: Sequence[PlannedRun]
 ) -> list[Example]:
     """Return picked items as examples; `losers` are the runs of the arm that loses them, one a seed."""
     found = []
-    for task in dict.fromkeys(lead.task for lead, _ in picked):
-        of_task = {str(one.items[k]): (one.ours[k], one.theirs[k]) for one, k in picked if one.task == task}
-        shown = _show(*tasks[task], list(of_task))
-        answers = [_answers(run, task) for run in losers]
-        for item, shares in of_task.items():
+    for task, rows in picked.groupby("task", sort=False):
+        shown = _show(*tasks[str(task)], list(rows["item"]))
+        answers = [_answers(run, str(task)) for run in losers]
+        for item, *shares in rows[["item", "ours", "theirs"]].itertuples(index=False):
             if item in shown:
                 seeds = " : ".join(str(round(share * len(losers))) for share in shares)
                 wrong = _wrong(answers, item, shown[item])
-                found.append(Example(task, _thumbnail(shown[item]), shown[item].right, wrong, seeds))
+                found.append(Example(str(task), _thumbnail(shown[item]), shown[item].right, wrong, seeds))
     return found
 
 
@@ -178,38 +174,6 @@ def _thumbnail(shown: Shown) -> bytes:
 # ------------------------------------------------------------------------------- which items those are
 
 
-@dataclass(frozen=True)
-class ItemLeads:
-    """How often two arms get each item of a task right.
-
-    Attributes:
-        task: The task.
-        items: (n,) its items.
-        ours: (n,) share of the seeds in which the candidate is right.
-        theirs: (n,) likewise for the baseline.
-    """
-
-    task: str
-    items: NDArray[np.str_]
-    ours: Floats
-    theirs: Floats
-
-    @property
-    def lead(self) -> Floats:
-        """(n,) candidate minus baseline: 1 where it alone is always right, -1 where it never is."""
-        return self.ours - self.theirs
-
-    @property
-    def only_ours(self) -> int:
-        """How many items the candidate gets with every seed and the baseline with none."""
-        return int((self.lead == 1).sum())
-
-    @property
-    def only_theirs(self) -> int:
-        """The reverse of `only_ours`."""
-        return int((self.lead == -1).sum())
-
-
 def pair_of(results: Results) -> tuple[str, str] | None:
     """Return the labels whose items are shown: the headline's point and the first baseline with results."""
     best = set(results.best_of.values())
@@ -217,56 +181,52 @@ def pair_of(results: Results) -> tuple[str, str] | None:
     return next((pair for pair in found if set(pair) <= best), found[0] if found else None)
 
 
-def item_leads(results: Results, ours: str, theirs: str) -> list[ItemLeads]:
-    """Return the items of each task that both arms have been asked with the same seeds.
+def item_leads(results: Results, ours: str, theirs: str) -> pd.DataFrame:
+    """Return the test items that both arms have been asked with the same seeds.
 
-    Tasks whose items are not plainly right or wrong, such as average precisions, are left out.
+    Columns: task, item, ours, theirs (share of the seeds in which each is right) and lead, which is 1 where
+    ours alone is always right. Tasks whose items are not plainly right or wrong, such as average precisions,
+    are left out.
     """
     sides = [results.study.values[label] for label in (ours, theirs)]
     seeds = sorted(seed for seed in set(sides[0]) & set(sides[1]) if sides[0][seed] and sides[1][seed])
-    found = []
+    found = [pd.DataFrame(columns=["task", "item", "ours", "theirs"])]
     for task in results.tasks:
         one, other = (_shares([side[seed] for seed in seeds], task) for side in sides)
-        if one is not None and other is not None and np.array_equal(one[0], other[0]):
-            found.append(ItemLeads(task, one[0], one[1], other[1]))
-    return found
+        if one is not None and other is not None and one.index.equals(other.index):
+            both = {"ours": one.to_numpy(), "theirs": other.to_numpy()}
+            found.append(pd.DataFrame({"task": task, "item": one.index, **both}))
+    items = pd.concat(found[1:] or found, ignore_index=True)
+    return items.assign(lead=items["ours"] - items["theirs"])
 
 
-def chosen(leads: Sequence[ItemLeads], *, sign: int, tasks: int, each: int) -> list[tuple[ItemLeads, int]]:
-    """Return items that one arm gets and the other loses, as (task, number of the item in it).
+def chosen(items: pd.DataFrame, *, sign: int, tasks: int, each: int) -> pd.DataFrame:
+    """Return items that one arm gets and the other loses, of the tasks that have most such items.
 
-    They are of the tasks that have most such items, in the order of the suite. Which of many equal ones are
-    shown is decided by a hash of their names, so not by their order in the data set.
+    Which of many equal ones are shown is decided by a hash of their names, so not by their order in the data
+    set.
 
     Args:
-        leads: What `item_leads` returned.
+        items: What `item_leads` returned.
         sign: 1: those that the candidate gets; -1: those that the baseline gets.
         tasks: At most so many tasks.
         each: At most so many items of a task.
     """
-    counts = {one.task: int((sign * one.lead > 0).sum()) for one in leads}
-    most = sorted(leads, key=lambda one: -counts[one.task])[:tasks]
-    found = []
-    for one in (lead for lead in leads if any(lead is other for other in most)):
-        led = np.flatnonzero(sign * one.lead > 0)
-        ranked = sorted(led, key=lambda k: (-sign * one.lead[k], zlib.crc32(str(one.items[k]).encode())))
-        found += [(one, int(k)) for k in ranked[:each]]
-    return found
+    led = items[sign * items["lead"] > 0]
+    counts = led.groupby("task", sort=False).size().sort_values(ascending=False, kind="stable")
+    led = led[led["task"].isin(counts.index[:tasks])]
+    led = led.assign(far=-sign * led["lead"], hash=[zlib.crc32(str(item).encode()) for item in led["item"]])
+    return led.sort_values(["far", "hash"], kind="stable").groupby("task", sort=False).head(each)
 
 
-def _shares(runs: Sequence[RunValues], task: str) -> tuple[NDArray[np.str_], Floats] | None:
-    """Return (n,) sorted items and (n,) the share of runs that get them; None where that cannot be said."""
+def _shares(runs: Sequence[RunValues], task: str) -> pd.Series[float] | None:
+    """Return item -> the share of runs that get it, items sorted; None where that cannot be said."""
     found = [run[task] for run in runs if task in run]
     if not found or len(found) < len(runs):
         return None
-    order = np.argsort(found[0].items, kind="stable")
-    names = found[0].items[order]
-    right = []
-    for one in found:
-        order = np.argsort(one.items, kind="stable")
-        # A mean over classes weights its items, so that right ones have other values than 1.
-        plain = one.strata is not None or bool(np.isin(one.values, (0.0, 1.0)).all())
-        if not plain or not np.array_equal(one.items[order], names):
-            return None
-        right.append(one.values[order] > 0)
-    return names, np.mean(right, axis=0)
+    right = [pd.Series(one.values, index=one.items).sort_index(kind="stable") for one in found]
+    # A mean over classes weights its items, so that right ones have other values than 1.
+    plain = all(one.strata is not None or bool(np.isin(one.values, (0.0, 1.0)).all()) for one in found)
+    if not plain or not all(one.index.equals(right[0].index) for one in right):
+        return None
+    return pd.DataFrame({k: one.to_numpy() > 0 for k, one in enumerate(right)}, right[0].index).mean(axis=1)

@@ -43,8 +43,6 @@ _CAPTIONS = {
     "sweep": "Score against the searched value, with 95 % bands. ★: the best of each arm. Dotted: an arm "
     "that was not searched.",
     "settings": "Score at the searched settings, in percent. ★: the best.",
-    "where": "Gain of the candidate in points over two knobs of the data: blue where it leads, red where it "
-    "trails; ▲ better, ▼ worse.",
     "cost": "Score against cost, with 95 % intervals; upper left is best. Filled, on the line: nothing that "
     "costs no more has a higher score.",
     "tuned": "What each arm was tuned by: score against the value, on a seed and on test items that are not "

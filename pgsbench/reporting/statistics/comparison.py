@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -97,20 +96,3 @@ class Comparison:
         first = f"{ONE_RUN}: " if self.has_one_seed else ""
         is_hint = self.is_significant and self.family == "tasks"
         return first + self.outcome + (" (exploratory)" if is_hint else "")
-
-
-def of_one_run(sentence: str, num_seeds: int) -> str:
-    """Return a sentence, with `ONE_RUN` before it where it rests on one seed."""
-    return f"{ONE_RUN.capitalize()}: {sentence}" if num_seeds == 1 else sentence
-
-
-def one_run_notes(num_seeds: Iterable[int]) -> list[str]:
-    """Return the first note of a table that has a verdict or an order; none where each has several seeds.
-
-    Args:
-        num_seeds: Seeds behind each row, in any order; what is missing has none.
-    """
-    known = set(num_seeds) - {0}
-    if 1 not in known:
-        return []
-    return [of_one_run("one seed." if known == {1} else "what rests on one seed.", 1)]

@@ -12,12 +12,12 @@ interval with Satterthwaite's degrees of freedom. docs/statistics.md says how of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, stats
+from scipy import stats
 
 from pgsbench.reporting.statistics.paired_values import PairedValues, lead
 from pgsbench.reporting.statistics.variance import Variance, seeds_of_one_arm, variance_of
@@ -114,54 +114,6 @@ def mean_draws(
         drawn = drawn + scale * rng.standard_normal((count, len(names)))
     of_training = pd.DataFrame(drawn, columns=names)
     return pd.DataFrame({arm: of_training[paired.training_of(arm)] for arm in arms})
-
-
-@dataclass(frozen=True)
-class GapClosed:
-    """Share of the random-to-oracle gap that a candidate closes: 0 is random, 1 is the oracle.
-
-    Attributes:
-        share: The point estimate, or NaN where the share is undefined.
-        low: Lower end of its 95 % interval.
-        high: Upper end of its 95 % interval.
-        gap: Oracle minus random.
-        undefined: Why there is no share, or empty.
-    """
-
-    share: float
-    low: float
-    high: float
-    gap: Interval
-    undefined: str = ""
-
-
-def gap_closed(paired: PairedValues, candidate: str, random: str, oracle: str) -> GapClosed:
-    """Return the share of the gap between `random` and `oracle` that `candidate` closes.
-
-    The interval is Fieller's, found by inverting the test: it holds every share r for which
-    a test does not tell candidate - (1 - r) random - r oracle from 0.
-    """
-    gap = difference(paired, oracle, random)
-    if gap.low <= 0.0:
-        return GapClosed(np.nan, np.nan, np.nan, gap, "whether the oracle beats random is undecided")
-
-    def excess(share: float) -> float:
-        tested = contrast(paired, {candidate: 1.0, random: share - 1.0, oracle: -share})
-        return tested.low if tested.estimate > 0 else -tested.high
-
-    share = difference(paired, candidate, random).estimate / gap.estimate
-    low, high = (_crossing(excess, share, direction) for direction in (-1.0, 1.0))
-    return GapClosed(share, low, high, gap)
-
-
-def _crossing(excess: Callable[[float], float], start: float, direction: float) -> float:
-    """Return where `excess`, negative at `start`, becomes positive in this direction."""
-    step = 0.25
-    while excess(start + direction * step) < 0:
-        step *= 2
-        if step > 1e6:  # the gap is hardly significant: this end is not bounded
-            return direction * float("inf")
-    return float(optimize.brentq(excess, start, start + direction * step))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

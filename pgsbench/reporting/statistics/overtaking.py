@@ -105,7 +105,7 @@ def overtaking(curves: pd.DataFrame, candidate: str, baseline: str, *, unit: str
     """Return at which budget a candidate overtakes a baseline.
 
     Args:
-        curves: `StudyFrames.score_curves`; of several tasks the mean counts.
+        curves: `Frames.score_curves`; of several tasks the mean counts.
         candidate: A label.
         baseline: Another one.
         unit: What the budget is in, of `UNITS`.
@@ -155,7 +155,7 @@ def mean_curves(curves: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
     Only tasks that all the labels were measured on count, and only steps at which all of these were.
 
     Args:
-        curves: `StudyFrames.score_curves`.
+        curves: `Frames.score_curves`.
         labels: Whose runs.
     """
     chosen = curves[curves["label"].isin(labels)].drop_duplicates(["label", "seed", "step", "task"])
