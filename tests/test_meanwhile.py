@@ -171,8 +171,6 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     build.write(folder, recipe)
     kind = "protocol: zero_shot, group: classification"
     tasks = [f"{{name: s/{one}, data: eval/{one}, {kind}}}" for one in SEEN]
-        f"{{name: s/{one}, data: eval/{one}, protocol: zero_shot, group: classification}}" for one in SEEN
-    ]
     tasks.append("{name: s/retrieval, data: eval/retrieval, protocol: retrieval, group: retrieval}")
     (folder / "suite.yaml").write_text("name: some\ntasks:\n" + "".join(f"- {task}\n" for task in tasks))
     return [f"data.train={folder}/train/{{00000..00001}}.tar", f"evaluation.suite={folder}/suite.yaml"]
