@@ -12,7 +12,7 @@ from fabricated import ARMS, Arm, write_runs
 from no_figures import no_figures
 
 #: Test files that look at the figures of reports.
-LOOKING = ("test_answer", "test_evidence", "test_figures", "test_report_page")
+LOOKING = ("test_answer", "test_during", "test_evidence", "test_figures", "test_report_page")
 
 
 @pytest.fixture(scope="module", autouse=True)
