@@ -192,19 +192,22 @@ def _sentences(match: Match, candidate: str, baseline: str) -> list[str]:
 def _agreement_table(matches: Sequence[Match]) -> Table:
     correlation, reference = Format(number), matches[0].reference
     header: Header = ["world", ("Spearman", correlation), ("other arms", correlation)]
-    header += [("by chance", P_VALUE), ("arms", COUNT), ("seeds", COUNT)]
+    header += [("by chance", P_VALUE), ("arms", COUNT), ("seeds", COUNT), ("repeat", correlation)]
     rows: list[list[object]] = []
     for match in matches:
         one, world = match.agreement, match.world
         name = world.study if world.metric == MEAN else f"{world.study}:{world.metric}"
         seeds = f"{len(world.paired.seeds)}, {len(match.reference.paired.seeds)}"
-        rows.append([name, one.spearman, one.other_arms, one.by_chance, len(world.arms), seeds])
+        of_world = len(world.arms), seeds, one.repeat
+        rows.append([name, one.spearman, one.other_arms, one.by_chance, *of_world])
     notes = [
         "In brackets 95 % intervals, by what other test items and seeds would do to these arms. Other "
         "arms: the interval of Spearman if these arms are drawn anew, too, with repetition. By chance: share "
-        "of random orders that agree at least as well. Seeds: of the world, of the reference.",
+        "of random orders that agree at least as well. Seeds: of the world, of the reference. Repeat: "
+        "Spearman of the reference with a repetition of itself.",
     ]
-    return Table(f"Order of arms, against {reference.study} ({reference.metric})", header, rows, notes)
+    title = f"Order of arms, against {reference.study} ({reference.metric})"
+    return Table(title, header, rows, notes, num_first=4)
 
 
 def _differences_table(match: Match, baseline: str) -> Table:
