@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-from matplotlib import patheffects
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
@@ -219,7 +218,7 @@ def label_points(axes: Any, points: Sequence[tuple[float, float, str, str]]) -> 
             va="center",
             fontsize=SMALL,
             arrowprops=line,
-            path_effects=[patheffects.withStroke(linewidth=2.5, foreground=PAPER)],  # over bars
+            bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.7, "pad": 0.5},  # over bars
         )
 
 
