@@ -34,11 +34,14 @@ from pgsbench.study.plan import Planner
 from pgsbench.tracking.mlflow_text import score_points
 from pgsbench.tracking.rundir import RunDir, find_runs
 from pgsbench.training.ranks import Ranks
+from pgsbench.worlds.scenes import Recipe, build
 
 CPU = torch.device("cpu")
 DURING = "evaluation.during={tasks: [tiny/colour, retrieval], every: 3 steps}"
 KEEP = "training.keep={every: 2 steps, last: 3, best: retrieval}"
 TASKS = ["tiny/colour", "tiny/retrieval"]
+#: Tasks of scenes that are told by a class.
+SEEN = ("shape", "colour", "background")
 
 
 def spec_of(tiny: TinyWorld, *changed: str) -> RunSpec:
@@ -158,19 +161,46 @@ def test_what_is_stopped_while_it_is_measured_is_measured_later(tiny: TinyWorld,
     assert [one.scores for one in run.curve()] == [one.scores for one in quiet.curve()]
 
 
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Return what makes a study train on a few scenes, and test on four tasks of theirs."""
+    folder = tmp_path_factory.mktemp("few-scenes")
+    recipe = Recipe(
+        num_train=160, train_shard=80, num_single=24, num_shifted=8, num_retrieval=24, num_pairs=2
+    )
+    build.write(folder, recipe)
+    kind = "protocol: zero_shot, group: classification"
+    tasks = [f"{{name: s/{one}, data: eval/{one}, {kind}}}" for one in SEEN]
+    tasks.append("{name: s/retrieval, data: eval/retrieval, protocol: retrieval, group: retrieval}")
+    (folder / "suite.yaml").write_text("name: some\ntasks:\n" + "".join(f"- {task}\n" for task in tasks))
+    return [f"data.train={folder}/train/{{00000..00001}}.tar", f"evaluation.suite={folder}/suite.yaml"]
+
+
 @pytest.mark.slow
-def test_two_processes_share_what_is_measured(tiny: TinyWorld, tmp_path: Path) -> None:
+def test_two_processes_share_what_is_measured(tiny: TinyWorld, scenes: list[str], tmp_path: Path) -> None:
+    during = "evaluation.during={tasks: [classification, retrieval], every: 3 steps}"
     found = []
-    for name, changed in (("looked", (DURING, KEEP)), ("quiet", ())):
-        spec = spec_of(tiny, *changed)
+    for name, changed in (("looked", (during, "training.keep.every=3 steps")), ("quiet", ())):
+        spec = spec_of(tiny, *scenes, *changed)
         work_on(spec, tmp_path / name, devices=["cpu", "cpu"], threads=1, stop=Stop())
         found.append(find_runs(tmp_path / name, [spec.id])[spec.id])
     run, quiet = found
     assert numbers(run) == numbers(quiet)
-    assert [one.step for one in run.curve()] == [3, 6, 9]
-    alone = evaluate(load(run.checkpoint), suite_of(run.spec), out=tmp_path / "alone", checkpoint_sha256="a")
-    assert numbers(run)[1] == [(one.task, one.metric, one.value, one.low, one.high) for one in alone.scores]
+    masked = [[line["mask_ratio_effective"] for line in one.metrics()] for one in found]
+    assert masked[0] == masked[1]
     assert not list(run.path.rglob("parts"))
+    curve = run.curve()
+    assert [one.step for one in curve] == [3, 6, 9]
+    assert all(len(one.scores) == 4 for one in curve)
+    checkpoints = {one.step: kept_folder(run.path, f"step-{one.step}") for one in curve}
+    for step, checkpoint in {**checkpoints, 10: run.checkpoint}.items():  # by one process
+        out = tmp_path / f"alone-{step}"
+        alone = evaluate(load(checkpoint), suite_of(run.spec), out=out, checkpoint_sha256="a")
+        if step == 10:
+            assert numbers(run)[1] == [(s.task, s.metric, s.value, s.low, s.high) for s in alone.scores]
+        else:
+            scores = next(one.scores for one in curve if one.step == step)
+            assert {task: score.value for task, score in alone.primary().items()} == scores
 
 
 def test_each_task_is_of_one_process_and_pictures_stay_together(tiny: TinyWorld, tmp_path: Path) -> None:

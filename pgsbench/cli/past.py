@@ -174,23 +174,26 @@ def validity(
     arms: Annotated[str | None, option("Only these arms, joined by commas.")] = None,
     baseline: Annotated[str | None, option("Differences are to this arm (default: random masks).")] = None,
     candidate: Annotated[str | None, option("The arm in question (default: the reference's base).")] = None,
-    figure: Annotated[Path | None, option("Draw it: .png, .pdf or .svg.", metavar="FILE")] = None,
+    figure: Annotated[
+        Path | None, option("Draw it: .png, .pdf, .svg; .html: with all tables.", metavar="FILE")
+    ] = None,
     output: opt.Output = Path(),
     json: opt.Json = False,
 ) -> None:
     """Tell how well studies in other worlds order their arms as a reference does, and where they do not."""
-    from pgsbench.reporting import style
+    from pgsbench.reporting.pages.answer_pages import write_validity
+    from pgsbench.reporting.style import ENDINGS, check_figure
     from pgsbench.session import past_studies
 
     if figure:
-        style.check_figure(figure, "--figure")
+        check_figure(figure, "--figure", endings=(*ENDINGS, ".html"))
     judge = partial(past_studies.validity, reference, worlds, arms=names_in(arms), output=output)
     found = judge(baseline=baseline, candidate=candidate)
     terminal.show(*found.tables, json=json)
     if not json:
         typer.echo(f"\n{found.verdict}")
     if figure:
-        typer.echo(f"\nfigure: {style.save(found.figure(), figure)}", err=json)
+        typer.echo(f"\nfigure: {write_validity(found, figure)}", err=json)
 
 
 @command(app, "MLFLOW_TRACKING_URI=http://mlflow:5000 pgsbench sync", slow=True)

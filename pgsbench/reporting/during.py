@@ -95,17 +95,19 @@ def during_tables(results: Results) -> list[Table]:
     header += [("score", PERCENT), ("seeds", COUNT)]
     notes = [f"Mean of {and_(_tasks(results))}, in percent, and of the seeds that were measured there."]
     found = [Table("Budgets and scores during training", header, rows, notes)]
-    pairs = [[one for unit in _SHOWN if (one := _leader(results, *pair, unit))] for pair in results.pairs]
     crossings = [
-        [of_pair[0].candidate, of_pair[0].baseline, *_budgets(of_pair)] for of_pair in pairs if of_pair
+        [one.candidate, one.baseline, UNITS[unit][0], one.budget]
+        for pair in results.pairs
+        for unit in _SHOWN
+        if (one := _leader(results, *pair, unit))
     ]
     if crossings:
-        names: Header = ["ahead at the end", "of", *(UNITS[unit][0] for unit in _SHOWN)]
+        names: Header = ["ahead at the end", "of", "budget in", "from"]
         notes = [
             "From which budget on the mean of the seeds is ahead, with the 95 % interval of a t test over "
             f"them; test items are taken as given. {CAUTION}"
         ]
-        found.append(Table("Who overtakes whom during training", names, crossings, notes, num_keys=2))
+        found.append(Table("Who overtakes whom during training", names, crossings, notes, num_keys=3))
     return found
 
 
@@ -114,10 +116,10 @@ def during_words(results: Results) -> str:
 
     Budgets are operations, or pairs where operations cannot be told.
     """
-    told = []
-    for pair in results.pairs:
-        one = _leader(results, *pair, "flops") or _leader(results, *pair, "samples")
-        told += [one.finding] if one else []
+    leaders = [
+        _leader(results, *pair, "flops") or _leader(results, *pair, "samples") for pair in results.pairs
+    ]
+    told = [one.finding for one in leaders if one]
     more = f" The table has {len(told) - MAX_TOLD} more." if len(told) > MAX_TOLD else ""
     return f"{' '.join(told[:MAX_TOLD])}{more} {CAUTION}" if told else ""
 
@@ -130,11 +132,3 @@ def _leader(results: Results, ours: str, theirs: str, unit: str) -> Overtaking |
     except StudyError:  # no seed of the two was measured
         return None
     return found if found.at is not None else overtaking(curves, theirs, ours, unit=unit)
-
-
-def _budgets(of_pair: list[Overtaking]) -> list[str]:
-    """Return the budget in each unit that is known; who leads does not depend on the unit at equal ends."""
-    said = {
-        one.unit: (one.candidate == of_pair[0].candidate and one.budget) or "not ahead" for one in of_pair
-    }
-    return [said.get(unit, "not known") for unit in _SHOWN]

@@ -83,7 +83,7 @@ class Findings(InNotebook):
 
         Args:
             baseline: Its label.
-            unit: ``flops``, ``samples``, ``seconds`` or ``cpu_seconds``.
+            unit: ``flops``, ``samples`` or ``seconds``.
 
         Raises:
             StudyError: The two share no seed or no budget that was measured.

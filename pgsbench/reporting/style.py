@@ -98,16 +98,17 @@ def new_figure(height: float, *, width: float = PAGE_WIDTH) -> Figure:
     return figure
 
 
-def check_figure(path: Path, where: str) -> None:
+def check_figure(path: Path, where: str, *, endings: Sequence[str] = ENDINGS) -> None:
     """Raise ConfigError where no figure can be written: of the path's ending, or in its folder.
 
     Args:
         path: Of the figure to be written.
         where: What named it, for the message.
+        endings: What it may end in.
     """
-    if path.suffix.lower() not in ENDINGS:
+    if path.suffix.lower() not in endings:
         raise ConfigError(
-            f"a figure is written as {', '.join(ENDINGS)}",
+            f"a figure is written as {', '.join(endings)}",
             where=where,
             value=str(path),
             way_out="let its name end in one of these",
@@ -207,9 +208,17 @@ def label_points(axes: Any, points: Sequence[tuple[float, float, str, str]]) -> 
             if max(map(abs, place)) > 10 * scale
             else None
         )
-        offset = {"xytext": (place[0] / scale, place[1] / scale), "textcoords": "offset points"}
         axes.annotate(
-            name, (x, y), color=colour, ha=side, va="center", fontsize=SMALL, arrowprops=line, **offset
+            name,
+            (x, y),
+            xytext=(place[0] / scale, place[1] / scale),
+            textcoords="offset points",
+            color=colour,
+            ha=side,
+            va="center",
+            fontsize=SMALL,
+            arrowprops=line,
+            bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.7, "pad": 0.5},  # over bars
         )
 
 

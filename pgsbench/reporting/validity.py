@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
+from pgsbench.config.search import MEAN
 from pgsbench.errors import StudyError, nearest
 from pgsbench.reporting import words
 from pgsbench.reporting.agreement import Match, ends, number, set_beside, shared_arms, signs
@@ -88,11 +91,34 @@ class Validity(InNotebook):
         return found
 
     @property
+    def headline(self) -> str:
+        """How well the world orders the arms as the reference does, or the best of several worlds."""
+        known = [one for one in self.matches if not math.isnan(one.agreement.spearman.estimate)]
+        best = max(known or self.matches, key=lambda one: one.agreement.spearman.estimate)
+        return _headline(best, len(self.matches))
+
+    @property
+    def limits(self) -> dict[str, str]:
+        """What limits the answer: in a few words, and in a sentence."""
+        alone = any(match.num_seeds == 1 for match in self.matches)
+        told = {"one seed": "One seed: another seed may say otherwise."} if alone else {}
+        differ = [
+            f"Settings differ between {match.reference.study} and {match.world.study}: "
+            f"{'; '.join(match.settings)}."
+            for match in self.matches
+            if match.settings
+        ]
+        return told | ({"settings differ": " ".join(differ)} if differ else {})
+
+    @property
     def verdict(self) -> str:
-        """What the numbers say, in sentences, world by world."""
-        return "\n".join(
-            said for match in self.matches for said in _sentences(match, self.candidate, self.baseline)
-        )
+        """What the numbers say, in sentences, world by world, and what limits them."""
+        return "\n".join([*itertools.chain(*self.sentences), *self.limits.values()])
+
+    @property
+    def sentences(self) -> list[list[str]]:
+        """What the numbers say of each world."""
+        return [_sentences(match, self.candidate, self.baseline) for match in self.matches]
 
     def in_notebook(self) -> Iterable[Part]:
         """Return the verdict, the figure and the tables."""
@@ -131,6 +157,14 @@ class Validity(InNotebook):
         return figure
 
 
+def _headline(match: Match, num_worlds: int = 1) -> str:
+    spearman = match.agreement.spearman
+    correlation = f"{number(spearman.estimate)} ({ends(spearman)})"
+    sign = int(spearman.low > 0) - int(spearman.high < 0)
+    names = match.world.study, match.reference.study
+    return words.orders_alike(*names, len(match.world.arms), correlation, sign, num_worlds)
+
+
 def _sentences(match: Match, candidate: str, baseline: str) -> list[str]:
     """Return what the numbers say of a world.
 
@@ -140,10 +174,7 @@ def _sentences(match: Match, candidate: str, baseline: str) -> list[str]:
         baseline: The arm that it is compared with.
     """
     world, reference, found = match.world.study, match.reference.study, match.agreement
-    correlation = f"{number(found.spearman.estimate)} ({ends(found.spearman)})"
-    told = [words.orders_alike(world, reference, len(match.world.arms), correlation)]
-    told += ["One seed: another seed may say otherwise."] if match.num_seeds == 1 else []
-    told.append(f"{reference} repeated would reach {number(found.repeat)} with itself.")
+    told = [_headline(match), f"{reference} repeated would reach {number(found.repeat)} with itself."]
     differences = match.differences(baseline)
     if candidate in differences:
         ours, theirs = differences[candidate]
@@ -155,29 +186,28 @@ def _sentences(match: Match, candidate: str, baseline: str) -> list[str]:
     certain = sum(all(pair.significant) for pair in reversed_)
     count = f"{len(reversed_)}, {certain} of them significantly in both" if reversed_ else "none"
     told.append(f"Of {len(match.pairs)} pairs of arms {world} reverses {count}.")
-    if match.settings:
-        told.append(f"Settings differ between {reference} and {world}: {'; '.join(match.settings)}.")
     return told
 
 
 def _agreement_table(matches: Sequence[Match]) -> Table:
     correlation, reference = Format(number), matches[0].reference
-    header: Header = ["world", "metric", ("arms", COUNT), ("seeds", COUNT), ("Spearman", correlation)]
-    header += [("other arms", correlation), ("by chance", P_VALUE), ("repeat", correlation)]
+    header: Header = ["world", ("Spearman", correlation), ("other arms", correlation)]
+    header += [("by chance", P_VALUE), ("arms", COUNT), ("seeds", COUNT), ("repeat", correlation)]
     rows: list[list[object]] = []
     for match in matches:
         one, world = match.agreement, match.world
+        name = world.study if world.metric == MEAN else f"{world.study}:{world.metric}"
         seeds = f"{len(world.paired.seeds)}, {len(match.reference.paired.seeds)}"
-        of_world = [world.study, world.metric, len(world.arms), seeds]
-        rows.append([*of_world, one.spearman, one.other_arms, one.by_chance, one.repeat])
+        of_world = len(world.arms), seeds, one.repeat
+        rows.append([name, one.spearman, one.other_arms, one.by_chance, *of_world])
     notes = [
         "In brackets 95 % intervals, by what other test items and seeds would do to these arms. Other "
-        "arms: the interval of Spearman if these arms are drawn anew, too, with repetition. Seeds: of the "
-        "world, of the reference.",
-        "By chance: share of random orders that agree at least as well. Repeat: Spearman of the reference "
-        "with a repetition of itself.",
+        "arms: the interval of Spearman if these arms are drawn anew, too, with repetition. By chance: share "
+        "of random orders that agree at least as well. Seeds: of the world, of the reference. Repeat: "
+        "Spearman of the reference with a repetition of itself.",
     ]
-    return Table(f"Order of arms, against {reference.study} ({reference.metric})", header, rows, notes)
+    title = f"Order of arms, against {reference.study} ({reference.metric})"
+    return Table(title, header, rows, notes, num_first=4)
 
 
 def _differences_table(match: Match, baseline: str) -> Table:

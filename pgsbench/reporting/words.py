@@ -278,9 +278,27 @@ def as_budgets_grow(
     return fitting(f"{leaders[0]} leads at the smallest budget, {leaders[-1]} at the largest", at, said)
 
 
-def orders_alike(world: str, reference: str, num_arms: int, correlation: str) -> str:
-    """Return how well a world orders arms as a reference does; the correlation is text."""
-    return fitting(f"{world} orders {num_arms} arms as {reference} does: Spearman {correlation}")
+def orders_alike(
+    world: str, reference: str, num_arms: int, correlation: str, sign: int, num_worlds: int = 1
+) -> str:
+    """Return how well a world, the best of some, orders arms as a reference does.
+
+    Args:
+        world: The world.
+        reference: What is believed.
+        num_arms: Arms that both have.
+        correlation: Spearman's, as text.
+        sign: 1 or -1 where the correlation surely is above or below zero, else 0.
+        num_worlds: How many worlds were set beside the reference.
+    """
+    if num_worlds > 1:
+        said = f"Of {number(num_worlds)} worlds {world} orders {num_arms} arms most like {reference}"
+    elif sign:
+        how = "as" if sign > 0 else "the other way round than"
+        said = f"{world} orders {num_arms} arms {how} {reference} does"
+    else:
+        said = f"Whether {world} orders {num_arms} arms as {reference} does is not decided"
+    return fitting(f"{said}: Spearman {correlation}")
 
 
 # ------------------------------------------------------------------------------------------ small print

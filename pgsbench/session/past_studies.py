@@ -12,8 +12,8 @@ from pgsbench.reporting.decision.forecast import power_table
 from pgsbench.reporting.evidence import has_evidence
 from pgsbench.reporting.figures import draw_missing
 from pgsbench.reporting.pages import checked
+from pgsbench.reporting.pages.answer_pages import ScalePlan
 from pgsbench.reporting.pages.checked import evident_results
-from pgsbench.reporting.pages.scale_page import ScalePlan
 from pgsbench.reporting.pages.site import Published, write_site
 from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.render import Table

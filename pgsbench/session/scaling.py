@@ -14,7 +14,12 @@ from pgsbench.errors import ConfigError
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import copy_times
 from pgsbench.reporting.notebook import InNotebook, Part
-from pgsbench.reporting.pages.scale_page import FIGURE, ScalePlan, write_prediction, write_scale_report
+from pgsbench.reporting.pages.answer_pages import (
+    FIGURE,
+    ScalePlan,
+    write_prediction,
+    write_scale_report,
+)
 from pgsbench.reporting.plan_tables import plan_table
 from pgsbench.reporting.render import Table
 from pgsbench.reporting.results import Results

@@ -12,7 +12,7 @@ from pgsbench.colours import PALETTE, arm_colours
 from pgsbench.reporting import figures, style
 from pgsbench.reporting.decision.comparisons import decisions
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.scale import Measured, fits, scale_figure
+from pgsbench.reporting.scale import Measured, Scaling
 from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.style import INK, PAPER
@@ -146,7 +146,7 @@ def test_budgets_have_plain_numbers_on_logarithmic_axes():
         return Measured(cost, Interval(score, score - 0.02, score + 0.02, 0.1, 3, 1000, 4.0))
 
     budgets = [{"pgs": measured(cost)} for cost in (0.25, 0.5, 1.0)]
-    (axes,) = scale_figure(budgets, fits(budgets), {"pgs": measured(2.0)}, "flops").axes
+    (axes,) = Scaling(budgets, "flops", 2.0, {"pgs": measured(2.0)}).figure().axes
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")  # where a power law is a straight line
     assert [axes.xaxis.get_major_formatter()(x, 0) for x in (0.5, 2, 5000)] == ["0.5", "2", "5,000"]
     assert axes.yaxis.get_major_formatter()(0.4, 0) == "40"

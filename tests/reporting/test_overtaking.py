@@ -22,7 +22,7 @@ def curves(seeds: int, noise: float = 0.0, *, steeper: float = 0.03, seed: int =
             for step, budget in enumerate(BUDGETS):
                 score = 0.5 + slope * (np.log2(budget) - 4) + lift
                 both = (("a", 0.1), ("b", -0.1))
-                rows += [(label, number, step, task, score + at, *[budget] * 4) for task, at in both]
+                rows += [(label, number, step, task, score + at, *[budget] * 3) for task, at in both]
     return pd.DataFrame(rows, columns=[*columns, *UNITS])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,12 +15,13 @@ from tinyworld import TinyWorld
 
 from pgsbench.errors import ConfigError
 from pgsbench.execution.estimate import Estimator
+from pgsbench.records.run_records import Branch
 from pgsbench.records.verdict_record import VerdictRecord
 from pgsbench.reporting.findings import Findings
 from pgsbench.reporting.pages.site import write_site
 from pgsbench.reporting.render import Table
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.scale import Measured, PowerLaw, crossing, fits_table, scale_figure
+from pgsbench.reporting.scale import Measured, PowerLaw, Scaling, crossing
 from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.session.opening import open_study
@@ -27,6 +29,7 @@ from pgsbench.session.past_studies import check_report
 from pgsbench.session.scaling import dry_run, scale
 from pgsbench.session.study import Study
 from pgsbench.study.budget import PairSeconds
+from pgsbench.tracking.rundir import RunDir
 
 BUDGETS = [0.25, 0.5, 1.0, 2.0]
 
@@ -37,7 +40,7 @@ def test_a_power_law_and_its_crossing_are_found_again():
         for a, b in ((0.5, -0.3), (0.4, -0.2))
     )
     assert (ours.slope, theirs.slope) == pytest.approx((-0.3, -0.2))
-    assert ours.predict(4.0).score == pytest.approx(1 - 0.5 * 4**-0.3)
+    assert ours.predict(4.0).estimate == pytest.approx(1 - 0.5 * 4**-0.3)
     assert crossing(ours, theirs) == pytest.approx((0.5 / 0.4) ** (1 / 0.1))
     assert crossing(ours, ours) is None
 
@@ -53,22 +56,28 @@ def test_what_is_held_out_is_predicted_before_it_is_trained(tiny: TinyWorld, tmp
         lead = 10 * np.log2(factor)
         arms = {"pgs": Arm(lead, flops=int(1e12 * factor)), "flip": Arm(lead / 2, flops=int(1e12 * factor))}
         folder = write_runs(tmp_path / "made", arms, name=self.name, seeds=(0, 1), num_items=60)
+        if factor > 1:  # they begin where the decay of a shorter one began
+            for run in read_frames(folder).runs:
+                branch = Branch("tiny-x1/pgs", 100, 1000, 10.0, 20.0, 5 * 10**11)
+                RunDir(run.path).write_summary(replace(run.summary, branch=branch))
         return Findings(Results(read_frames(folder)))
 
     monkeypatch.setattr(Study, "train", train)
     twice = [*BUDGETS, 0.25]  # is one measurement all the same
     found = scale(open_study(tiny.study, output=tmp_path, jobs=1), twice, hold_out=4)
     assert trained == [(0.25, 32), (0.5, 48), (1.0, 96), (2.0, 192), (4.0, 384)]
-    assert [row[0] for row in found.tables[1].cells()] == ["pgs", "flip"]
-    assert {row[4] for row in found.tables[1].cells()} <= {"yes", "no"}
-    assert float(found.tables[1].cells()[0][1]) == pytest.approx(4.0)
+    assert [row[0] for row in found.tables[0].cells()] == ["pgs", "flip"]
+    assert {row[4] for row in found.tables[0].cells()} <= {"yes", "no"}
+    assert float(found.tables[0].cells()[0][1]) == pytest.approx(4.0)
+    pairs = 5 * 2 * 384 * 64  # all budgets and seeds; the made-up ones are equally long
+    assert found.tables[2].rows[0][:5] == ["pgs", pairs - 4000, pairs, pytest.approx(13.5), 15.5]
     said = json.loads((found.folder / "prediction.json").read_text())
     assert said["hold_out"] == 4
     assert 0 < said["arms"]["pgs"]["score"] < 1
     assert said["arms"]["pgs"]["TFLOP"] == pytest.approx(4.0)
     assert {"scale.md", "scale.png"} <= {path.name for path in found.folder.iterdir()}
     assert found._repr_html_().count("<img") == 1
-    held = sum(row[4] == "yes" for row in found.tables[1].cells())
+    held = sum(row[4] == "yes" for row in found.tables[0].cells())
     said = VerdictRecord.read(found.folder)
     assert said.answer.endswith(f"; the prediction {'held' if held == 2 else 'failed'}.")
     assert len(said.answer.split()) <= 20
@@ -79,7 +88,7 @@ def test_what_is_held_out_is_predicted_before_it_is_trained(tiny: TinyWorld, tmp
     shutil.rmtree(tmp_path / "made")
     assert check_report(str(found.folder)) == []
     page = found.folder / "scale.md"
-    page.write_text(page.read_text().replace(str(found.tables[1].cells()[0][2]), "9.9"))
+    page.write_text(page.read_text().replace(str(found.tables[0].cells()[0][2]), "9.9"))
     (told,) = check_report(str(found.folder))
     assert told.startswith(f"{page}:")
     site = write_site(tmp_path / "reports", tmp_path / "site")
@@ -157,24 +166,25 @@ def test_budgets_that_are_one_run_or_no_run_are_refused_before_any_training(
             ask(study, budgets, hold_out=hold_out)
 
 
+def known(score: float, reach: float = 0.001) -> Interval:
+    return Interval(score, score - reach, min(1.0, score + reach), 0.5, 2, 60, 10.0)
+
+
 def test_a_crossing_far_from_what_was_measured_is_none():
-    errors = [0.001] * 4
-    costs = [1.0, 2.0, 4.0, 8.0]
-    ours, near, far = (
-        PowerLaw.fit(costs, [1 - scale * cost**slope for cost in costs], errors)
-        for scale, slope in ((0.6, -0.05), (0.62, -0.07), (0.62, -0.0501))
-    )
-    measured = [{name: Measured(cost, None) for name in ("pgs", "near", "far")} for cost in costs]
-    rows = fits_table({"pgs": ours, "near": near, "far": far}, measured, "flops").cells()
+    curves = {"pgs": (0.6, -0.05), "near": (0.62, -0.07), "far": (0.62, -0.0501)}
+    measured = [
+        {arm: Measured(cost, known(1 - scale * cost**slope)) for arm, (scale, slope) in curves.items()}
+        for cost in (1.0, 2.0, 4.0, 8.0)
+    ]
+    rows = Scaling(measured, "flops").tables[0].cells()
     assert float(rows[1][2]) == pytest.approx((0.62 / 0.6) ** (1 / 0.02), rel=0.01)
     assert rows[2][2] == "nowhere near"
 
 
 def test_an_interval_that_was_cut_has_its_own_bar_and_the_error_of_its_whole_side():
-    law = PowerLaw.fit([1.0, 2.0, 4.0], [0.9, 0.95, 0.97], [0.01] * 3)
-    cut = Measured(1.0, Interval(0.99, 0.95, 1.0, 0.5, 2, 60, 10.0))
-    whole = Measured(1.0, Interval(0.96, 0.92, 1.0, 0.5, 2, 60, 10.0))
+    cut, whole = Measured(1.0, known(0.99, 0.04)), Measured(1.0, known(0.96, 0.04))
     assert cut.error == pytest.approx(whole.error)
-    (bar,) = scale_figure([{"pgs": cut}], {"pgs": law}, {}, "flops").axes[0].containers
+    later = [{"pgs": Measured(cost, known(0.995))} for cost in (2.0, 4.0)]
+    bar, *_ = Scaling([{"pgs": cut}, *later], "flops").figure().axes[0].containers
     (line,) = bar.lines[2]
     assert line.get_segments()[0][:, 1] == pytest.approx([0.0, 0.05])

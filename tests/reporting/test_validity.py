@@ -15,6 +15,7 @@ import pgsbench
 from pgsbench.cli import main
 from pgsbench.errors import StudyError
 from pgsbench.reporting.agreement import Match, World, agreement, signs
+from pgsbench.reporting.pages.answer_pages import write_validity
 from pgsbench.reporting.statistics.intervals import difference, mean_draws
 from pgsbench.reporting.statistics.paired_values import PairedValues
 from pgsbench.reporting.statistics.task_values import TaskValues
@@ -117,6 +118,12 @@ def test_studies_are_matched_by_the_names_of_arms(fabricate, tmp_path: Path) -> 
     assert (flat.pairs[0].ours, flat.pairs[0].significant) == ("oracle", (True, True))
     assert "the sign is wrong" in found.verdict
     assert "the sign is wrong" in found._repr_html_()
+    assert found.headline.startswith("Of two worlds good orders 6 arms most like photos: Spearman ")
+    page = write_validity(found, tmp_path / "worlds.html").read_text()
+    assert found.headline in page
+    assert page.count("<svg") == 0
+    assert page.count("Order of arms, against photos") == 1  # beside the picture, and not again below
+    assert page.count('<p class="asked">') == 2
 
 
 def test_what_cannot_be_compared_is_refused(fabricate, tmp_path: Path) -> None:
@@ -140,7 +147,9 @@ def test_what_cannot_be_compared_is_refused(fabricate, tmp_path: Path) -> None:
 def test_settings_that_differ_and_one_seed_are_told(fabricate, tmp_path: Path) -> None:
     fabricate({**ARMS, "pgs": Arm(2.0, strategy={"tau": 0.2})}, name="photos")
     fabricate({**ARMS, "pgs": Arm(2.0, strategy={"tau": 0.1})}, name="scenes", seeds=(0,))
-    verdict = pgsbench.validity("photos", ["scenes"], output=tmp_path).verdict
+    found = pgsbench.validity("photos", ["scenes"], output=tmp_path)
+    verdict = found.verdict
+    assert list(found.limits) == ["one seed", "settings differ"]
     assert "Settings differ between photos and scenes: pgs (tau 0.2 against 0.1)." in verdict
     assert "One seed: another seed may say otherwise." in verdict.splitlines()
 

@@ -74,7 +74,16 @@ HEADLINES = {
         ["flip", "pgs"], ["flip", "pgs"], "12 TFLOP"
     ),
     "scenes orders 11 arms as photos does: Spearman 0.73 (0.45 to 1.00).": words.orders_alike(
-        "scenes", "photos", 11, "0.73 (0.45 to 1.00)"
+        "scenes", "photos", 11, "0.73 (0.45 to 1.00)", 1
+    ),
+    "flat orders 5 arms the other way round than photos does: Spearman −0.90 (−1.00 to −0.60).": (
+        words.orders_alike("flat", "photos", 5, "−0.90 (−1.00 to −0.60)", -1)
+    ),
+    "Whether flat orders 5 arms as photos does is not decided: Spearman 0.20 (−0.50 to 0.90).": (
+        words.orders_alike("flat", "photos", 5, "0.20 (−0.50 to 0.90)", 0)
+    ),
+    "Of two worlds good orders 6 arms most like photos: Spearman 0.90 (0.60 to 1.00).": words.orders_alike(
+        "good", "photos", 6, "0.90 (0.60 to 1.00)", 1, 2
     ),
 }
 

@@ -35,6 +35,7 @@ WSD = [
     *("training.schedule=wsd", "training.warmup_steps=2", "training.ramp_steps=5"),
     *("training.checkpoint_every_steps=100", "search=null"),
 ]
+DURING = "evaluation.during={tasks: [tiny/colour], every: 4 steps}"
 SHORT, LONG = 10 * 16, 18 * 16  # pairs of 10 and 18 steps, whose decays begin at steps 8 and 15
 
 
@@ -65,6 +66,7 @@ class Result:
     losses: list[tuple[int, float]]
     scores: Any
     counts: tuple[Any, ...]
+    curve: list[tuple[int, int, dict[str, float]]]
 
     @classmethod
     def of(cls, run: RunDir) -> Result:
@@ -74,7 +76,9 @@ class Result:
         losses = [(line["step"], line["loss"]) for line in run.metrics()]
         weights = next(run.checkpoint.glob("*.safetensors")).read_bytes()
         counts = (summary.samples, summary.flops, summary.visual_tokens, summary.mask_ratio_effective)
-        return cls(weights, losses, [(s.task, s.metric, s.value) for s in run.scores.scores], counts)
+        scores = [(s.task, s.metric, s.value) for s in run.scores.scores]
+        curve = [(one.number, one.step, one.scores) for one in run.curve()]
+        return cls(weights, losses, scores, counts, curve)
 
 
 @pytest.mark.parametrize(
@@ -83,12 +87,14 @@ class Result:
 def test_what_begins_from_another_length_equals_the_whole_training(
     tiny: TinyWorld, tmp_path: Path, first: str, stops: tuple[int | None, int | None]
 ) -> None:
-    short, long = spec_of(tiny, SHORT), spec_of(tiny, LONG, "training.branch_steps=[8, 15]")
+    short = spec_of(tiny, SHORT, DURING)
+    long = spec_of(tiny, LONG, DURING, "training.branch_steps=[8, 15]")
     before, after = (short, long) if first == "shorter" else (long, short)
     trained(before, tmp_path / "shared", stops[0])
     found = trained(after, tmp_path / "shared", stops[1])
     alone = trained(after, tmp_path / "alone")
     assert Result.of(found) == Result.of(alone)
+    assert len(found.curve()) == (after.config.training.steps - 1) // 4  # those before the branch, too
     assert found.summary is not None
     assert alone.summary is not None
     branch = found.summary.branch

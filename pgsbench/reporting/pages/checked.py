@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pgsbench.reporting.evidence import unpacked
-from pgsbench.reporting.pages.scale_page import (
+from pgsbench.reporting.pages.answer_pages import (
     PREDICTION,
     SCALE_TEXTS,
     ScalePlan,

@@ -28,7 +28,6 @@ UNITS = {
     "samples": ("pairs", 1.0),
     "flops": ("TFLOP", 1e-12),
     "seconds": ("seconds", 1.0),
-    "cpu_seconds": ("processor seconds", 1.0),
 }
 
 CAUTION = (

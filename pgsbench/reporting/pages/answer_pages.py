@@ -1,10 +1,13 @@
-"""The report of a study at several budgets: its page, what was foretold, and the evidence of each budget."""
+"""Pages of one answer: of a study at several budgets, with its evidence, and of worlds beside a reference."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
 
 from pgsbench.errors import StudyError
 from pgsbench.records import files
@@ -13,23 +16,21 @@ from pgsbench.records.verdict_record import VerdictRecord
 from pgsbench.reporting.answer import verdict_record
 from pgsbench.reporting.evidence import write_evidence
 from pgsbench.reporting.pages.templates import data_uri, write_page, write_text
-from pgsbench.reporting.render import Table, counted, markdown
+from pgsbench.reporting.render import Table, and_, counted, markdown
 from pgsbench.reporting.results import Results, named
-from pgsbench.reporting.scale import (
-    UNITS,
-    Measured,
-    PowerLaw,
-    Predicted,
-    fits,
-    fits_table,
-    held_out_table,
-    measured,
-    scale_answer,
-    scale_figure,
-)
+from pgsbench.reporting.scale import UNITS, Scaling, measured, shared_steps_table
 from pgsbench.reporting.style import save, svg
+from pgsbench.reporting.validity import Validity
 
 FIGURE, PLAN, PREDICTION = "scale.png", "scale.json", "prediction.json"
+_BUDGETS_CAPTION = (
+    "Error against budget, both logarithmic. Dots: measured, with 95 % intervals. Lines: fitted to the "
+    "filled ones, with the interval of a new measurement. Hollow: held out."
+)
+_WORLDS_CAPTION = (
+    "Points over the baseline: in the world against in the reference, with 95 % intervals. Arms in the upper "
+    "right and in the lower left have one sign in both."
+)
 #: Files whose every number follows from the evidence.
 SCALE_TEXTS = ("scale.md", files.VERDICT)
 
@@ -62,28 +63,20 @@ class ScalePlan:
         return read_record(folder / PLAN, cls, StudyError)
 
 
-@dataclass(frozen=True)
-class _Foretold:
-    """Arm -> number: at each budget, its law, (cost, guess) at what is held out, and what was found there."""
+def _scaling(at: Sequence[Results], plan: ScalePlan) -> Scaling:
+    """Return what results at the budgets of a plan say, the one that was held out last, if it is there.
 
-    by_budget: list[dict[str, Measured]]
-    laws: dict[str, PowerLaw]
-    predicted: dict[str, tuple[float, Predicted]]
-    found: dict[str, Measured]
-
-
-def _foretell(at: Sequence[Results], plan: ScalePlan) -> _Foretold:
-    by_budget = [measured(results, plan.unit) for results in at[: len(plan.budgets)]]
-    laws = fits(by_budget)
-    if not laws:
+    Raises:
+        StudyError: No arm was measured at every budget.
+    """
+    num = len(plan.budgets)
+    # Every unit grows with the samples.
+    grown = None if plan.hold_out is None else plan.hold_out / plan.budgets[-1]
+    by_budget = [measured(results, plan.unit) for results in at]
+    found = Scaling(by_budget[:num], plan.unit, grown, {**by_budget[-1]} if len(at) > num else {})
+    if not found.laws:
         raise StudyError(f"no arm has a score and {plan.unit} at every budget", where=plan.name)
-    if plan.hold_out is None:
-        return _Foretold(by_budget, laws, {}, {})
-    grown = plan.hold_out / plan.budgets[-1]  # every unit grows with the samples
-    costs = {arm: by_budget[-1][arm].cost * grown for arm in laws}
-    predicted = {arm: (costs[arm], law.predict(costs[arm])) for arm, law in laws.items()}
-    found = measured(at[-1], plan.unit) if len(at) > len(by_budget) else {}
-    return _Foretold(by_budget, laws, predicted, found)
+    return found
 
 
 def write_prediction(at: Sequence[Results], plan: ScalePlan, folder: Path) -> None:
@@ -92,9 +85,11 @@ def write_prediction(at: Sequence[Results], plan: ScalePlan, folder: Path) -> No
     Raises:
         StudyError: No arm was measured at every budget.
     """
-    predicted = _foretell(at[: len(plan.budgets)], plan).predicted
-    if predicted:
-        said = {arm: {UNITS[plan.unit][2]: cost, **asdict(guess)} for arm, (cost, guess) in predicted.items()}
+    said = {
+        arm: {UNITS[plan.unit][2]: cost, "score": guess.estimate, "low": guess.low, "high": guess.high}
+        for arm, (cost, guess) in _scaling(at[: len(plan.budgets)], plan).predicted.items()
+    }
+    if said:
         write_json(folder / PREDICTION, {"hold_out": plan.hold_out, "arms": said})
 
 
@@ -106,12 +101,10 @@ def write_scale_report(at: Sequence[Results], plan: ScalePlan, folder: Path) -> 
         plan: What was asked.
         folder: Where the report goes.
     """
-    told = _foretell(at, plan)
-    picture = scale_figure(told.by_budget, told.laws, told.found, plan.unit)
+    picture = _scaling(at, plan).figure()
     save(picture, folder / FIGURE)
     said, tables = write_scale_texts(at, plan, folder)
-    page = {"said": said, "tables": tables, "picture": data_uri(svg(picture).encode(), "svg+xml")}
-    write_page(folder / "report.html", "scale.html.j2", **page)
+    _write_page(folder / "report.html", said, picture, _BUDGETS_CAPTION, tables)
     write_record(folder / PLAN, plan)
     for name, results in zip(plan.folders, at, strict=True):
         write_evidence(
@@ -124,17 +117,15 @@ def write_scale_texts(
     at: Sequence[Results], plan: ScalePlan, folder: Path
 ) -> tuple[VerdictRecord, list[Table]]:
     """Write `SCALE_TEXTS` alone, and return the verdict and the tables; see `write_scale_report`."""
-    told, results = _foretell(at, plan), at[-1]
-    tables = [fits_table(told.laws, told.by_budget, plan.unit)]
-    if told.predicted:
-        tables.append(held_out_table(told.predicted, told.found, plan.unit))
+    told, results = _scaling(at, plan), at[-1]
+    tables = [*told.tables, *shared_steps_table(at)]
     headline = next(iter(results.groups), "")
     seeds = min(results.seeds(label)[0] for label in results.study.labels)
     of_largest = verdict_record(results)
     said = replace(
         of_largest,
         study=plan.name,
-        answer=scale_answer(told.laws, told.by_budget, told.predicted, told.found, plan.unit),
+        answer=told.answer,
         certainty=f"On {named(headline)}: {counted(seeds, 'seed')}; power laws through "
         f"{counted(len(plan.budgets), 'budget')}, 95 % intervals of a new measurement.",
         setting=f"The largest budget. {of_largest.setting}",
@@ -152,3 +143,36 @@ def write_scale_texts(
     write_text(folder / "scale.md", "\n".join(page))
     said.write(folder)
     return said, tables
+
+
+def write_validity(found: Validity, path: Path) -> Path:
+    """Draw worlds beside their reference: a figure alone, or a page with the tables where it is ``.html``."""
+    figure = found.figure()
+    if path.suffix.lower() != ".html":
+        return save(figure, path)
+    reference, worlds = found.matches[0].reference.study, [match.world.study for match in found.matches]
+    is_alone = len(worlds) == 1  # then the first sentence is the headline
+    said = {
+        "study": f"{and_(worlds)} beside {reference}",
+        "question": f"Does the order of arms on {and_(worlds, 'or')} foretell the one on {reference}?",
+        "answer": found.headline,
+        "badges": found.limits,
+        "certainty": "\n".join(" ".join(sentences[is_alone:]) for sentences in found.sentences),
+        "setting": "",
+    }
+    _write_page(path, said, figure, _WORLDS_CAPTION, found.tables)
+    return path
+
+
+def _write_page(path: Path, said: Any, picture: Figure, caption: str, tables: Sequence[Table]) -> None:
+    """Write a page: headline, picture and the first table beside each other, the other tables below.
+
+    Args:
+        path: The page.
+        said: What it says, with the fields of a `VerdictRecord` from ``study`` to ``setting``.
+        picture: The picture.
+        caption: What it shows and how to read it.
+        tables: The tables.
+    """
+    content = {"said": said, "caption": caption, "tables": tables}
+    write_page(path, "answer.html.j2", picture=data_uri(svg(picture).encode(), "svg+xml"), **content)
