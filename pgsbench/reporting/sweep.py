@@ -131,13 +131,11 @@ def sweep_table(results: Results, *, max_points: int = MAX_POINTS) -> Table | No
     best = set(best_points(results).values())
     rows: list[list[object]] = []
     for label in ranked[:max_points]:
-        done, planned = results.seeds(label)
         value: object = scored[label]
         if label in costly or np.isnan(scored[label]):
             value = TOO_COSTLY if label in costly else "pruned" if label in pruned else MISSING_CELL
-        seeds = done if done == planned else f"{done} of {planned}"
-        mark = "★" if label in best else ""
-        rows.append([results.study.arm_of[label], *results.chosen(label, paths), value, seeds, mark])
+        point = [results.study.arm_of[label], *results.chosen(label, paths)]
+        rows.append([*point, value, results.said_seeds(label), "★" if label in best else ""])
     notes = [f"{len(rows)} of {len(ranked)} points, by {metric} (percent). ★: the best of its arm."]
     names = short_paths(paths, taken=("arm", "seeds", metric)).values()
     header: Header = ["arm", *names, (metric, PERCENT), ("seeds", COUNT), "best"]
