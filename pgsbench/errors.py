@@ -20,6 +20,7 @@ Anything else that is raised is a bug in pgsbench and keeps its traceback.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 
 
@@ -136,6 +137,18 @@ def stopped(words: Sequence[str]) -> str:
     """Return what is said where a command of these words was stopped."""
     goes_on = any(" ".join(words[:count]) in GO_ON for count in (1, 2))
     return f"stopped; the same command {'goes on where it was' if goes_on else 'begins anew'}"
+
+
+def mended(words: Sequence[str], error: UserError) -> str:
+    """Return the command of these words with each name that its error proposes, to be pasted; or nothing."""
+    found = list(words)
+    for problem in error.problems:
+        proposed = re.match("did you mean '(.+?)'", problem.way_out)
+        wrong = re.compile(rf"(?<![\w.-]){re.escape(str(problem.value))}(?![\w-])")
+        at = next((number for number, word in enumerate(found) if wrong.search(word)), None)
+        if proposed and at is not None:
+            found[at] = wrong.sub(proposed[1].replace("\\", r"\\"), found[at], count=1)
+    return "" if found == list(words) else shlex.join(["pgsbench", *found])
 
 
 #: Of more valid names only the nearest are listed.

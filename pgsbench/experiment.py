@@ -24,7 +24,7 @@ from pgsbench.data.transforms import normalise
 from pgsbench.disk.whole_files import atomic
 from pgsbench.errors import DataError, Interrupted, Pruned, RunError, RunHeldError
 from pgsbench.evaluation.identity import current_fingerprint
-from pgsbench.evaluation.suite import Suite, halved, load_suite
+from pgsbench.evaluation.suite import Suite, suite_of
 from pgsbench.evaluation.task_results import is_measured
 from pgsbench.masking.base import Strategy
 from pgsbench.masking.configure import configure, configure_text
@@ -37,10 +37,9 @@ from pgsbench.models.masked_tower import Masking, attach
 from pgsbench.models.start import build_for
 from pgsbench.models.text_masking import TextMasking, word_counts
 from pgsbench.records import files
-from pgsbench.records.run_records import Summary
+from pgsbench.records.run_records import Summary, environment_of
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.study.plan import as_now
-from pgsbench.tracking.environment import environment_of
 from pgsbench.tracking.rundir import RunDir, find_or_make
 from pgsbench.tracking.states import saying_why
 from pgsbench.training import state
@@ -181,12 +180,6 @@ def _work(
         step=steps,
     )
     return time.perf_counter() - started
-
-
-def suite_of(spec: RunSpec) -> Suite:
-    """Return what a run is tested on: its suite, or half, on the sets that belong to its training data."""
-    suite = load_suite(spec.evaluation.suite, trained_on=spec.config.data.source)
-    return halved(suite, spec.evaluation.half)
 
 
 def is_complete(run: RunDir | None, suite_fingerprint: str) -> bool:

@@ -22,10 +22,9 @@ from typing import Any
 
 from pgsbench.config.read import parse_override, set_path
 from pgsbench.errors import ConfigError, UserError
-from pgsbench.models.attached import Attached, attach
+from pgsbench.models.attached import Attached, attach, place_among_ranks
 from pgsbench.models.clip import resolve
 from pgsbench.models.foreign import MASK_LINE
-from pgsbench.models.passes import place_among_ranks
 
 #: Arguments of open_clip_train's that a mask does not go with -> why.
 _REFUSED = {

@@ -4,77 +4,70 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
+    from rich.console import Console, RenderableType
+    from rich.progress import Progress, TaskID
 
-LOG_EVERY_SECONDS = 15.0
+LOG_EVERY_SECONDS = 60.0
 
 
 class Bars:
     """Shows several tasks at once; use it in a `with` block.
 
     On a terminal and in a notebook each task is a bar that goes when the block ends. Elsewhere a task prints
-    a line when it begins, every quarter of a minute while it moves, and when it is complete.
+    a line when it begins, every minute while it moves, and when it is complete.
+
+    Args:
+        above: Returns what is drawn above the bars, where there are any.
     """
 
-    def __init__(self) -> None:
-        self._is_live = sys.stderr.isatty() or "IPython" in sys.modules
+    def __init__(self, above: Callable[[], Iterable[RenderableType]] = list) -> None:
+        self.is_live = sys.stderr.isatty() or "IPython" in sys.modules
+        self._above = above
         self._logged: dict[str, tuple[float, int]] = {}  # when a task was last printed, and at what
         self._shown: dict[str, TaskID] = {}
 
     def __enter__(self) -> Bars:
-        if self._is_live:
+        if self.is_live:
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-            )
             console = Console(stderr=True)
-            self._is_live = console.is_terminal or console.is_jupyter
-            self._bars = Progress(*columns, console=console, transient=True)
-        if self._is_live:
+            self.is_live = console.is_terminal or console.is_jupyter
+            self._bars = _progress(console, self._above)
+        if self.is_live:
             self._bars.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._is_live:
+        if self.is_live:
             self._bars.stop()
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Say that `done` of `total` parts of a task are done."""
-        if self._is_live:
+        if self.is_live:
             self._show(what, done, total)
         else:
             self._log(what, done, total)
 
     def say(self, text: str) -> None:
         """Print a line that stays, above the bars."""
-        if self._is_live:
+        if self.is_live:
             self._bars.console.print(text, markup=False, highlight=False)
         else:
             print(text, file=sys.stderr, flush=True)
-
-    def finish(self, what: str) -> None:
-        """Forget a task; its bar goes."""
-        if what in self._shown:
-            self._bars.remove_task(self._shown.pop(what))
-        self._logged.pop(what, None)
 
     def _show(self, what: str, done: int, total: int) -> None:
         if what not in self._shown:
             self._shown[what] = self._bars.add_task(what, total=total)
         self._bars.update(self._shown[what], completed=done, total=total)
         if done >= total:
-            self.finish(what)
+            self._bars.remove_task(self._shown.pop(what))
 
     def _log(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
@@ -83,3 +76,31 @@ class Bars:
         if shown < 0 or is_due or (done >= total and shown < total):
             self._logged[what] = (now, done)
             print(f"{what}: {done}/{total}", file=sys.stderr, flush=True)
+
+
+def _progress(console: Console, above: Callable[[], Iterable[RenderableType]]) -> Progress:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    class Shown(Progress):
+        def get_renderables(self) -> Any:
+            yield from above()
+            yield from super().get_renderables()
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    return Shown(*columns, console=console, transient=True, refresh_per_second=4)
+
+
+def clock(seconds: float) -> str:
+    """Return a time as hours, minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def about(seconds: float) -> str:
+    """Return a time in words, as exact as anybody can know it."""
+    if seconds < 60:
+        return "less than a minute"
+    minutes = round(seconds / 60)
+    if minutes < 120:
+        return f"about {minutes} minute{'s' if minutes > 1 else ''}"
+    return f"about {seconds / 3600:.1f} hours"

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from pgsbench.masking.base import PatchView, Strategy
-from pgsbench.masking.cluster import Cluster
 from pgsbench.masking.coverage import overlap, top_edges_kept
 from pgsbench.masking.edges import edge_map
+from pgsbench.masking.guided import Cluster
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.pgs_released import PgsReleased

@@ -85,14 +85,14 @@ def accuracy(clip: Clip, pictures: list[EncodedImage], labels: Tensor, *, object
     prompts = [[one.format(c=colour) for one in build.TEMPLATES["colour"]] for colour in COLOURS]
     words = torch.stack([normalize(model.encode_text(clip.tokenize(one)), dim=-1).mean(0) for one in prompts])
     masking, right = attach(model, Oracle(0.5 if objects_first else 0.0)), 0
-    with masking.at_eval():
-        for first in range(0, len(pictures), BATCH):
-            part = pictures[first : first + BATCH]
-            maps = [np.array(Image.open(io.BytesIO(one.objects))) for one in part]
-            masking.begin_step(seed=0, step=first, objects=torch.from_numpy(np.stack(maps)))
-            images = normalize(model.encode_image(prepare([("", one) for one in part])), dim=-1)
-            said = (images @ normalize(words, dim=-1).T).argmax(1)
-            right += int((said == labels[first : first + BATCH]).sum())
+    model.train()  # a tower is masked in training only; it has no dropout
+    for first in range(0, len(pictures), BATCH):
+        part = pictures[first : first + BATCH]
+        maps = [np.array(Image.open(io.BytesIO(one.objects))) for one in part]
+        masking.begin_step(seed=0, step=first, objects=torch.from_numpy(np.stack(maps)))
+        images = normalize(model.encode_image(prepare([("", one) for one in part])), dim=-1)
+        said = (images @ normalize(words, dim=-1).T).argmax(1)
+        right += int((said == labels[first : first + BATCH]).sum())
     masking.detach()
     return right / len(pictures)
 

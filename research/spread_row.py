@@ -15,10 +15,10 @@ from typing import Any
 from pgsbench.errors import UserError
 from pgsbench.reporting.recipe_spread import estimates, pooled, recipe_of, training_of
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.study_frames import StudyFrames, read_frames
+from pgsbench.reporting.study_frames import Frames, read_frames
 
 
-def rows(study: StudyFrames) -> Iterator[dict[str, Any]]:
+def rows(study: Frames) -> Iterator[dict[str, Any]]:
     """Yield a row for each recipe of a study that says something of seeds.
 
     Args:

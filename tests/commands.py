@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import sys
 from contextlib import chdir, redirect_stderr, redirect_stdout
@@ -36,3 +37,11 @@ def pgsbench(folder: Path, *words: str) -> Done:
         finally:
             signal.signal(signal.SIGTERM, at_end)
     return Done(status, out.getvalue(), err.getvalue())
+
+
+def as_rank(rank: int, port: int, *words: str) -> None:
+    """Be one of two processes in which torchrun runs a command."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    sys.argv = ["pgsbench", *words]
+    main()

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import tinyworld
 import torch
+from quick_disk import quick_disk
 from quick_workers import one_fork_server, quick_workers
 
 torch.set_num_threads(1)
@@ -35,6 +36,12 @@ def working_folder() -> Iterator[None]:
     before = [name for name in names if name.exists()]
     yield
     assert [name for name in names if name.exists()] == before
+
+
+@pytest.fixture(scope="session", autouse=True)
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with quick_disk(tmp_path_factory.mktemp("store")):
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,7 +15,7 @@ from pgsbench.records.json_files import write_json
 from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import Numerics, RunSpec
 from pgsbench.records.scores import GroupMean, Score, Scores
-from pgsbench.records.study_record import StudyRecord, StudyRun
+from pgsbench.records.study_record import Entry, StudyRecord
 from pgsbench.records.verdict_record import ScoreInterval, VerdictRecord
 from pgsbench.tracking.rundir import RunDir
 
@@ -152,7 +152,7 @@ def write_fake_study(root: Path, *, steps: int = STEPS, done: bool = True, num_s
         config=StudyConfig(
             name="ratio", question="How much of a picture can be left out?", seeds=list(range(num_seeds))
         ),
-        runs=tuple(StudyRun(spec, spec.folder) for spec in specs),
+        runs=tuple(Entry(spec, spec.folder) for spec in specs),
         source="name: ratio\n",
         command="pgsbench sweep studies/ratio.yaml",
     )
@@ -231,7 +231,7 @@ def write_study(output: Path, *, name: str = "tiny", search: Mapping[str, Any] |
     config |= {"arms": {"flip": {"strategy": "flip"}}, "search": search}
     record = StudyRecord(
         StudyConfig.model_validate(config),
-        tuple(StudyRun(spec, spec.folder) for spec, _ in asked),
+        tuple(Entry(spec, spec.folder) for spec, _ in asked),
     )
     record.write(root / name)
     return runs

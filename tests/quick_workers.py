@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
+from quick_disk import no_power_cut
+
 from pgsbench.execution import local
 
 get_context = multiprocessing.get_context
@@ -48,4 +50,5 @@ def _pool(workers: int, *, initializer: Callable[..., None], initargs: Any, **mo
 def _begin(environ: dict[str, str], begin: Callable[..., None], *args: Any) -> None:
     os.environ.clear()
     os.environ.update(environ)
+    os.fsync = no_power_cut
     begin(*args)

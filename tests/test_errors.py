@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from pgsbench.errors import ConfigError, DataError, nearest, without_password
+from pgsbench.errors import ConfigError, DataError, UserError, mended, nearest, without_password
 
 
 def test_a_message_says_where_rule_value_and_way_out() -> None:
@@ -23,6 +23,22 @@ def test_collected_problems_are_collected_again_under_the_file_that_they_share()
 def test_an_error_survives_pickling() -> None:
     error = pickle.loads(pickle.dumps(DataError("rule", where="w", value=2, way_out="out")))
     assert (type(error), str(error)) == (DataError, "w: rule (got 2)\n  -> out")
+
+
+@pytest.mark.parametrize(
+    ("words", "value", "command"),
+    [
+        ("train my.yaml --arm pgss", "pgss", "pgsbench train my.yaml --arm pgs"),
+        ("compare --baselines flip,pgss", "pgss", "pgsbench compare --baselines flip,pgs"),
+        ("train my.yaml --set pgss.x=1", "pgss", "pgsbench train my.yaml --set pgs.x=1"),
+        ("train pgss.yaml", "unknown", ""),  # a mistake in the file
+        ("train zzz", "zzz", ""),  # nothing is near
+    ],
+)
+def test_the_command_with_the_nearest_name_can_be_pasted(words: str, value: str, command: str) -> None:
+    error = UserError("no", value=value, way_out=nearest(value, ["pgs"]))
+    for one in (error, ConfigError.collect([ConfigError("other", value=3), error])):
+        assert mended(words.split(), one) == command
 
 
 @pytest.mark.parametrize(

@@ -19,13 +19,12 @@ from pgsbench.evaluation.identity import current_fingerprint
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.experiment import is_complete, run_once
 from pgsbench.models.architectures import CONFIG_FOLDER
-from pgsbench.records.run_records import Summary
-from pgsbench.records.study_record import StudyRun
+from pgsbench.records.run_records import Summary, git_commit
+from pgsbench.records.study_record import Entry
 from pgsbench.reporting.study_frames import PlannedRun, read_run
+from pgsbench.study.design import Design
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
-from pgsbench.study.study_file import StudyFile
-from pgsbench.tracking.environment import git_commit
 from pgsbench.tracking.mlflow_text import run_metrics
 from pgsbench.tracking.rundir import RunDir
 
@@ -97,7 +96,7 @@ class TwoSuites(NamedTuple):
     root: Path
     ours: Path
     theirs: Path
-    file: StudyFile
+    file: Design
 
     def train(self, suite: Path) -> tuple[RunDir, PlannedRun]:
         """Return the run, tested on a suite, and what the report of a study with that suite has of it."""
@@ -105,19 +104,28 @@ class TwoSuites(NamedTuple):
         (spec,) = Planner(replace(self.file, config=study)).specs(["none"])
         run = run_once(spec, runs_root=self.root, device=torch.device("cpu"))
         fingerprint = current_fingerprint(load_suite(suite))
-        return run, read_run(self.root, StudyRun(spec, spec.folder, fingerprint))
+        return run, read_run(self.root, Entry(spec, spec.folder, fingerprint))
+
+
+@pytest.fixture(scope="module")
+def trained(tiny: TinyWorld, tmp_path_factory: pytest.TempPathFactory) -> TwoSuites:
+    folder = tmp_path_factory.mktemp("suites")
+    shutil.copytree(tiny.folder / "colour", folder / "other-colours")
+    names = folder / "other-colours/classnames.txt"
+    names.write_text("".join(reversed(names.read_text().splitlines(keepends=True))))
+    ours, theirs = folder / "ours.yaml", folder / "theirs.yaml"
+    text = tiny.suite.read_text().replace("data: ", f"data: {tiny.folder}/")
+    ours.write_text(text)
+    theirs.write_text(text.replace(f"{tiny.folder}/colour", f"{folder}/other-colours"))
+    found = TwoSuites(folder / "runs", ours, theirs, open_study_file(tiny.study))
+    found.train(ours)
+    return found
 
 
 @pytest.fixture
-def suites(tiny: TinyWorld, tmp_path: Path) -> TwoSuites:
-    shutil.copytree(tiny.folder / "colour", tmp_path / "other-colours")
-    names = tmp_path / "other-colours/classnames.txt"
-    names.write_text("".join(reversed(names.read_text().splitlines(keepends=True))))
-    ours, theirs = tmp_path / "ours.yaml", tmp_path / "theirs.yaml"
-    text = tiny.suite.read_text().replace("data: ", f"data: {tiny.folder}/")
-    ours.write_text(text)
-    theirs.write_text(text.replace(f"{tiny.folder}/colour", f"{tmp_path}/other-colours"))
-    return TwoSuites(tmp_path / "runs", ours, theirs, open_study_file(tiny.study))
+def suites(trained: TwoSuites, tmp_path: Path) -> TwoSuites:
+    """A copy, with the run as it was trained on our suite."""
+    return trained._replace(root=shutil.copytree(trained.root, tmp_path / "runs"))
 
 
 def test_studies_whose_suites_name_their_tasks_alike_keep_their_scores(suites: TwoSuites) -> None:

@@ -19,10 +19,10 @@ from pgsbench.cli.app import app
 from pgsbench.config.training import TrainingConfig, number_at
 from pgsbench.errors import Interrupted, RunError
 from pgsbench.evaluation.evaluate import evaluate
-from pgsbench.evaluation.suite import load_suite
+from pgsbench.evaluation.suite import load_suite, suite_of
 from pgsbench.execution.run import Stop
 from pgsbench.execution.run import run as work_on
-from pgsbench.experiment import run_once, suite_of
+from pgsbench.experiment import run_once
 from pgsbench.hashing import file_hash
 from pgsbench.models.checkpoint import load, weights_hash
 from pgsbench.models.start import build_for
@@ -92,9 +92,7 @@ def test_a_kept_checkpoint_is_evaluated_exported_and_gone_on_from(
 ) -> None:
     output = kept_run.path.parents[2]
     kept = kept_folder(kept_run.path, "step-6")
-    found = evaluate_checkpoint(
-        f"{kept_run.path}@0.6", suite_of(kept_run.spec), to=tmp_path / "s", cache=False
-    )
+    found = evaluate_checkpoint(f"{kept_run.path}@0.6", suite_of(kept_run.spec), to=tmp_path / "s")
     assert found.scores.checkpoint_sha256 == weights_hash(kept)
     typer = CliRunner()
     exported = [

@@ -14,6 +14,7 @@ import open_clip
 import pytest
 import torch
 import torch.multiprocessing
+from no_figures import no_figures
 from open_clip.transformer import PatchDropout
 from PIL import Image
 from tinyworld import TinyWorld, picture
@@ -147,7 +148,7 @@ def test_its_trainings_become_the_arms_of_a_study(
     runs = [str(folder / "logs" / f"{mask}-s{seed}") for mask in ("pgs", "random", "none") for seed in "01"]
     words = ["runs", "import", *runs, "--study", "theirs", "--suite", str(tiny.suite), "--device", "cpu"]
     monkeypatch.setattr("sys.argv", ["pgsbench", *words])
-    with pytest.raises(SystemExit) as end:
+    with pytest.raises(SystemExit) as end, no_figures():
         cli()
     assert not end.value.code
     report = "".join(Path("reports/theirs", name).read_text() for name in ("report.md", "details.md"))

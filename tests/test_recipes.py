@@ -10,15 +10,15 @@ import pytest
 import torch
 from tinyworld import TinyWorld
 
-from pgsbench.config import sources
+from pgsbench.config.data import named
 from pgsbench.data import store
 from pgsbench.errors import ConfigError, DataError
 from pgsbench.evaluation.identity import current_fingerprint
-from pgsbench.evaluation.suite import following, load_suite
-from pgsbench.experiment import is_complete, run_once, suite_of
+from pgsbench.evaluation.suite import following, load_suite, suite_of
+from pgsbench.experiment import is_complete, run_once
+from pgsbench.study.design import Design
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
-from pgsbench.study.study_file import StudyFile
 from pgsbench.worlds import scenes
 from pgsbench.worlds.scenes import recipe_with
 
@@ -38,7 +38,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scenes.Recipe, "num_train", SMALL.num_train)  # the default, which names leave out
 
 
-def opened(tiny: TinyWorld, *overrides: str) -> StudyFile:
+def opened(tiny: TinyWorld, *overrides: str) -> Design:
     suite = tiny.folder / "scenes-some.yaml"
     suite.write_text(
         "name: some\ntasks:\n"
@@ -72,12 +72,12 @@ def test_mistakes_in_a_recipe_are_told_where_they_stand(tiny: TinyWorld, overrid
 
 
 def test_names_and_knobs_are_joined_and_split() -> None:
-    assert sources.join("scenes", {}) == "scenes"
-    name = sources.join("scenes", {"context": 0.125, "clutter": 1})
+    assert named("scenes", {}) == "scenes"
+    name = named("scenes", {"context": 0.125, "clutter": 1})
     assert name == "scenes?clutter=1&context=0.125"
-    assert sources.split(name) == ("scenes", {"clutter": 1.0, "context": 0.125})
+    assert store.split(name) == ("scenes", {"clutter": 1.0, "context": 0.125})
     with pytest.raises(DataError, match="clutter: a knob is set to a number"):
-        sources.split("scenes?clutter=much")
+        store.split("scenes?clutter=much")
 
 
 def test_a_suite_follows_the_training_data() -> None:

@@ -8,11 +8,11 @@ import pytest
 
 from pgsbench.models.start import tags_of
 from pgsbench.reporting.render import MISSING_CELL
-from pgsbench.session.planning import plan
+from pgsbench.session.costs import plan
+from pgsbench.study import studies
 from pgsbench.study.open import open_study_file
-from pgsbench.study.shipped import shipped_studies
 
-STUDIES = sorted(shipped_studies().rglob("*.yaml"))
+STUDIES = list(studies().values())
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)

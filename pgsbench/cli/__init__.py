@@ -15,13 +15,14 @@ def main() -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from pgsbench.cli.app import app
-    from pgsbench.errors import UserError, stopped
+    from pgsbench.errors import UserError, mended, stopped
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # save and end, as on Ctrl-C
     try:
         app()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        command = mended(sys.argv[1:], error)
+        print(f"error: {error}", *[f"  -> {command}"] * bool(command), sep="\n", file=sys.stderr)
         sys.exit(2)
     except SystemExit as end:
         if end.code == INTERRUPTED:  # typer turns Ctrl-C into this

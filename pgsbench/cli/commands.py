@@ -19,7 +19,7 @@ Offers = Callable[..., list[Any]]
 def group(help: str = "", **more: Any) -> typer.Typer:
     """Return a group of commands with its help text; more: as typer calls it."""
     # Plain help starts in half the time.
-    return typer.Typer(no_args_is_help=True, help=help, rich_markup_mode=None, **more)
+    return typer.Typer(help=help, rich_markup_mode=None, **({"no_args_is_help": True} | more))
 
 
 def command(

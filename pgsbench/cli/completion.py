@@ -7,7 +7,7 @@ from typing import Any
 
 from pgsbench.records import files
 from pgsbench.records.files import runs_on_disk
-from pgsbench.study.shipped import studies as shipped_studies
+from pgsbench.study import studies as shipped_studies
 
 
 def studies(incomplete: str) -> list[str]:

@@ -55,11 +55,11 @@ def verify(
     json: opt.Json = False,
 ) -> None:
     """Check a built-in data set's hashes; of shards, count what cannot be used. Exits with 1 at too much."""
-    from pgsbench.config import sources
+    from pgsbench.data import store
     from pgsbench.reporting.data_tables import verified_table
 
     with Bars() as bars:
-        table, stops = verified_table(sources.typed(name, knobs or ()), progress=bars)
+        table, stops = verified_table(store.typed(name, knobs or ()), progress=bars)
     terminal.show(table, json=json)
     raise typer.Exit(stops)
 

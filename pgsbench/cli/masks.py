@@ -16,14 +16,11 @@ from pgsbench.reporting import terminal
 
 app = group("Masking strategies: described, seen, measured.", name="masks")
 
-Texts = Annotated[str | None, option("Text strategies, joined by commas.")]
-Keep = Annotated[int | None, option("Tokens of a caption that stay, with both marks (default: its own).")]
 _DIAGNOSED = "Strategies, joined by commas (default: the study's arms; with data all but none and flip)."
 _PREVIEWED = "Strategies, joined by commas (default: pgs,random,grid; of a study: its arms)."
-_THRESHOLD = "Also find the threshold that gives this effective ratio."
 _TO = (
-    "Folder of CSV files and figure (default: of a study reports/STUDY/masks, and its page in MLflow; with "
-    "data masks-DATA)."
+    "Folder of the CSV file (default: of a study reports/STUDY/masks, and its page in MLflow; with data "
+    "masks-DATA)."
 )
 
 
@@ -54,22 +51,19 @@ def preview(
     to: Annotated[Path, option("The figure: .png, .pdf or .svg.", metavar="FILE")] = Path("masks.png"),
     data: Annotated[str | None, option("Take pictures of this training data instead.")] = None,
     count: Annotated[int, option("How many, with --data or a study.", min=1, max=32)] = 4,
-    texts: Texts = None,
-    keep: Keep = None,
     model: Annotated[str | None, option("Whose patches (default: ViT-B-16; with --data scenes-vit).")] = None,
     seed: Annotated[int, option("Decides pictures of --data and random choices.", min=0, max=2**32 - 1)] = 0,
 ) -> None:
     """Draw what each mask keeps of your pictures: image, caption, edge map, candidates, effective ratio.
 
-    Masks are drawn as at the beginning of a training, when only pixels count. With --texts, captions stand
-    below with the words struck out that a text strategy drops.
+    Masks are drawn as at the beginning of a training, when only pixels count.
     """
     from pgsbench.inspection.preview import preview_masks
     from pgsbench.reporting.style import check_figure, save
 
     check_figure(to, "--to")
     draw = partial(preview_masks, images or [], data=data, mask_ratio=mask_ratio, count=count, model=model)
-    figure, notes = draw(strategies=names_in(strategies), texts=names_in(texts), keep=keep, seed=seed)
+    figure, notes = draw(strategies=names_in(strategies), seed=seed)
     for line in (save(figure, to), *notes):
         typer.echo(line)
 
@@ -80,26 +74,24 @@ def diagnose(
     strategies: Annotated[str | None, option(_DIAGNOSED)] = None,
     batches: Annotated[int, option("Training batches to look at.", min=1, max=100_000)] = 8,
     seeds: Annotated[int, option("Seeds of each mask.", min=2, max=1000)] = 2,
-    find_threshold: Annotated[float | None, option(_THRESHOLD, metavar="RATIO")] = None,
     model: Annotated[str | None, option("Whose patches (default: the study's, or scenes-vit).")] = None,
     to: Annotated[Path | None, option(_TO, metavar="DIR")] = None,
     output: opt.Output = Path(),
     json: opt.Json = False,
 ) -> None:
-    """Measure what masks do to real batches before any training, and how much they agree.
+    """Measure what masks do to real batches before any training.
 
-    Ratio, strongest edges, objects, their insides and outlines, mask overlap, place, residual of OTN. Masks
+    Ratio, strongest edges, objects, their insides and outlines, mask overlap, residual of OTN. Masks
     are drawn as at the beginning of a training, when only pixels count: token similarities do not.
     """
-    from pgsbench.inspection.diagnosis_report import diagnose_masks
+    from pgsbench.inspection.diagnosis import diagnose_masks
     from pgsbench.session.opening import open_study
 
     look = partial(diagnose_masks, study_or_data, strategies=names_in(strategies), model=model)
-    look = partial(look, to=to, output=output, find_threshold=find_threshold)
     with Bars() as bars:
-        found = look(batches=batches, seeds=seeds, progress=bars)
-    terminal.show(*found.tables, json=json)
-    for line in [] if json else found.files:
-        typer.echo(line)
+        found = look(to=to, output=output, batches=batches, seeds=seeds, progress=bars)
+    terminal.show(found.table, json=json)
+    if not json:
+        typer.echo(found.file)
     if found.is_study and to is None:
         open_study(study_or_data, output=output).sync()

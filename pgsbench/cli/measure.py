@@ -37,7 +37,6 @@ def evaluate(
     device: opt.Device = "auto",
     precision: Annotated[str, option(_PRECISION)] = "auto",
     limit: Annotated[int | None, option("Only so many first items of each task.", min=1, max=10**12)] = None,
-    cache: Annotated[bool, option("Keep embeddings in the data folder, and use those there.")] = True,
     part: Annotated[str | None, option(_PART, metavar="K/N")] = None,
     offline: opt.Offline = False,
     json: opt.Json = False,
@@ -50,7 +49,7 @@ def evaluate(
     from pgsbench.reporting.checkpoints import evaluation_lines, evaluation_tables
 
     test = partial(evaluate_checkpoints, checkpoints, suite, model=model, root=root, to=to)
-    test = partial(test, batch_size=batch_size, device=device, precision=precision, cache=cache)
+    test = partial(test, batch_size=batch_size, device=device, precision=precision)
     with Bars() as bars:
         found = test(limit=limit, part=part, progress=bars)
     terminal.show(*evaluation_tables(found), json=json)
@@ -66,8 +65,7 @@ def doctor(
     gpu: Annotated[bool, option(_GPU, "--gpu")] = False, output: opt.Output = Path(), json: opt.Json = False
 ) -> None:
     """Look for what will go wrong on this machine, and say what to do; exits with 1 where something will."""
-    from pgsbench.doctor import checks, checks_table, gpu_checks
-    from pgsbench.doctor.machine import PROBLEM
+    from pgsbench.doctor import PROBLEM, checks, checks_table, gpu_checks
 
     found = list(gpu_checks(output) if gpu else checks(output))
     terminal.show(checks_table(found), json=json)

@@ -42,8 +42,8 @@ Offline = Annotated[bool, option(_OFFLINE, "--offline", callback=_forbid_network
 
 
 @dataclass(frozen=True)
-class StudyOptions:
-    """What every command takes that trains the runs of a study; see `takes_study_options`."""
+class WorkOptions:
+    """What every command takes that trains the runs of a study; see `takes_work_options`."""
 
     set_: Set = None
     seeds: Seeds = None
@@ -59,14 +59,14 @@ class StudyOptions:
     json: Json = False
 
 
-def takes_study_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Let a command end with the options of `StudyOptions`; it gets them as one object, its last argument."""
+def takes_work_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command end with the options of `WorkOptions`; it gets them as one object, its last argument."""
     *own, last = signature(command, eval_str=True).parameters.values()
-    shared = signature(StudyOptions, eval_str=True).parameters
+    shared = signature(WorkOptions, eval_str=True).parameters
 
     @wraps(command)
     def call(**given: Any) -> None:
-        options = StudyOptions(**{name: given.pop(name) for name in shared})
+        options = WorkOptions(**{name: given.pop(name) for name in shared})
         command(**given, **{last.name: options})
 
     parameters: list[Parameter] = [*own, *shared.values()]

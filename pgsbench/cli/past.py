@@ -206,9 +206,14 @@ def sync(study: StudyRunOrAll = None, output: opt.Output = Path()) -> None:
             raise RunError(f"MLflow is behind: {done.problem}", where=name)
 
 
-@command(app, "pgsbench ui --port 5000")
-def ui(port: Annotated[int, option("Port of the server.")] = 5000) -> None:
-    """Open MLflow's web pages on what was tracked here, or on MLFLOW_TRACKING_URI."""
+@command(app, "pgsbench ui ratio")
+def ui(
+    study: Annotated[
+        str | None, argument("Whose page (default: the latest).", "[STUDY]", tab=completion.studies_run)
+    ] = None,
+    port: Annotated[int, option("Port of the server.")] = 5000,
+) -> None:
+    """Open a study's page in MLflow, of what was tracked here or on MLFLOW_TRACKING_URI."""
     from pgsbench.tracking.mlflow_server import serve
 
-    serve(port=port)
+    serve(study, port=port)

@@ -20,7 +20,6 @@ from pgsbench.reporting import terminal
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pgsbench.records.run_spec import RunSpec
     from pgsbench.reporting.render import Table
     from pgsbench.session.study import Study
 
@@ -34,13 +33,13 @@ Arms = Annotated[list[str] | None, option("Only this arm; may be repeated.")]
 
 
 @command(app, "pgsbench sweep studies/ratio.yaml --set training.samples=8192", slow=True)
-@opt.takes_study_options
+@opt.takes_work_options
 def sweep(
     study: opt.StudyArgument,
     trials: Annotated[int | None, option("Trials in all, past ones included.", min=1, max=100_000)] = None,
     confirm: Annotated[int | None, option("Fresh seeds for the winner and rivals.", min=1, max=1000)] = None,
     *,
-    options: opt.StudyOptions,
+    options: opt.WorkOptions,
 ) -> None:
     """Search the study's space with Optuna; print the best points and what mattered, or where a mask pays."""
     opened = _open(study, options, stays=confirm is not None)
@@ -51,7 +50,8 @@ def sweep(
         if num_open:
             rule = "a sampler chooses its points while the command looks on"
             raise ConfigError(rule, where="--detach", way_out="`--set search.sampler=grid`, or stay")
-        return _leave(opened, [*references, *searched], options)
+        left = opened.leave([*references, *searched], submit=not options.dry_run)
+        return _show_left(opened, left, options)
     from pgsbench.session.confirming import confirm as run_again
 
     found = opened.sweep(trials)
@@ -63,9 +63,9 @@ def sweep(
 
 
 @command(app, "pgsbench compare --baselines flip,grid --until decided --margin 1.0", slow=True)
-@opt.takes_study_options
+@opt.takes_work_options
 def compare(
-    baselines: Baselines,
+    baselines: Baselines = "",
     candidate: opt.Candidate = None,
     study: opt.StudyOption = "baselines",
     until: Annotated[Literal["decided"] | None, option("Add seeds until verdicts are clear.")] = None,
@@ -73,7 +73,7 @@ def compare(
     max_seeds: Annotated[int | None, option("With --until: no more seeds (default: 8).", min=2)] = None,
     hours: Annotated[float | None, option("With --until: begin no seed that would end later.", min=0)] = None,
     *,
-    options: opt.StudyOptions,
+    options: opt.WorkOptions,
 ) -> None:
     """Compare a mask with others that differ in nothing else: seeds, 95 % intervals, paired tests."""
     only_with("--until decided", until, margin=margin, max_seeds=max_seeds, hours=hours)
@@ -84,15 +84,17 @@ def compare(
     from pgsbench.reporting.decision.decide import DEFAULT_MAX_SEEDS
     from pgsbench.session import comparing
 
+    arms = opened.compared(others, candidate)
     seeds = max_seeds or DEFAULT_MAX_SEEDS
     looks: dict[str, Any] = {"candidate": candidate, "margin": margin, "max_seeds": seeds}
     if options.dry_run and not options.write:
         if until:
             opened = comparing.with_all_seeds(opened, others, **looks)
             typer.echo(f"with all {seeds} seeds; fewer, where it is decided sooner", err=True)
-        return _show_plan(opened, opened.dry_run_of_comparison(others, candidate), options)
+        return _show_plan(opened, opened.dry_run(arms), options)
     if options.dry_run or options.detach:
-        return _leave(opened, opened.plan([candidate or opened.arms[0], *others]), options)
+        left = opened.leave(opened.plan(arms), submit=not options.dry_run)
+        return _show_left(opened, left, options)
     if until:
         repeat = partial(comparing.compare_until_decided, opened, others, hours=hours, **looks)
         found = repeat(on_look=partial(typer.echo, err=True))
@@ -102,13 +104,13 @@ def compare(
 
 
 @command(app, "pgsbench train studies/baselines.yaml --arm pgs --arm flip --seeds 1", slow=True)
-@opt.takes_study_options
+@opt.takes_work_options
 def train(
     study: opt.StudyArgument,
     arm: Arms = None,
     from_: Annotated[str | None, option(_FROM, "--from", metavar="RUN[@CHECKPOINT]")] = None,
     *,
-    options: opt.StudyOptions,
+    options: opt.WorkOptions,
 ) -> None:
     """Train and evaluate the arms of a study; what exists with the same configuration is reused."""
     if from_ is not None:
@@ -120,21 +122,22 @@ def train(
     if options.dry_run and not options.write:
         return _show_plan(opened, opened.dry_run(arms), options)
     if options.dry_run or options.detach:
-        return _leave(opened, opened.plan(arms), options)
+        left = opened.leave(opened.plan(arms), submit=not options.dry_run)
+        return _show_left(opened, left, options)
     _finish(opened, opened.train(arms).printout(), options)
 
 
 @command(app, "pgsbench scale baselines --budgets 0.25,0.5,1,2 --hold-out 4", slow=True)
-@opt.takes_study_options
+@opt.takes_work_options
 def scale(
     study: opt.StudyArgument,
     budgets: Annotated[str, option("Multiples of the study's samples or budget, joined by commas.")],
     hold_out: Annotated[float | None, option("A larger multiple, predicted before it is trained.")] = None,
     unit: Annotated[Literal["flops", "samples", "hours"], option("What fits are over.")] = "flops",
     *,
-    options: opt.StudyOptions,
+    options: opt.WorkOptions,
 ) -> None:
-    """Train the arms at growing budgets, fit each, foretell a larger one and measure it."""
+    """Train the arms at growing budgets, fit each, predict a larger one and measure it."""
     opened = _open(study, options, stays=True)
     from pgsbench.session import scaling
 
@@ -168,15 +171,15 @@ def plan(
         return terminal.show(found, json=json)
     from pgsbench.study.open import open_by_name
 
-    file = open_by_name(study, overrides=set_ or [], seeds=seeds)
+    design = open_by_name(study, overrides=set_ or [], seeds=seeds)
     if published:
         from pgsbench.reporting.plan_tables import deviation_frame, deviation_table
 
-        frame = deviation_frame(file)
-        return terminal.show_frame(frame, deviation_table(file.config.name, frame), json=json)
-    from pgsbench.session import planning  # late: a mistake in the study is said sooner
+        frame = deviation_frame(design)
+        return terminal.show_frame(frame, deviation_table(design.config.name, frame), json=json)
+    from pgsbench.session import costs  # late: a mistake in the study is said sooner
 
-    terminal.show(*planning.plan(file, device=device, output=output), json=json)
+    terminal.show(*costs.plan(design, device=device, output=output), json=json)
 
 
 @command(app, "torchrun --nproc-per-node 8 -m pgsbench run runs/paper/pgs-s0-3f9a1c2b", slow=True)
@@ -191,7 +194,7 @@ def run(
     typer.echo(run(directory, device=device, threads=threads).path)
 
 
-def _open(study: str, options: opt.StudyOptions, *, stays: bool = False) -> Study:
+def _open(study: str, options: opt.WorkOptions, *, stays: bool = False) -> Study:
     """Open a study; one that stays goes on from results, so its work cannot be left to others."""
     from pgsbench.study.open import open_by_name
 
@@ -200,11 +203,11 @@ def _open(study: str, options: opt.StudyOptions, *, stays: bool = False) -> Stud
             "it goes on from results, so it has to stay", where="--detach", way_out="leave it out"
         )
     only_with("--dry-run", options.dry_run or None, write=options.write or None)
-    file = open_by_name(study, overrides=options.set_ or [], seeds=options.seeds)
+    design = open_by_name(study, overrides=options.set_ or [], seeds=options.seeds)
     from pgsbench.session.opening import work_on  # late: a mistake in the study is said sooner
 
     return work_on(
-        file,
+        design,
         output=options.output,
         jobs=options.jobs,
         device=options.device,
@@ -215,23 +218,20 @@ def _open(study: str, options: opt.StudyOptions, *, stays: bool = False) -> Stud
     )
 
 
-def _show_plan(study: Study, plan: pd.DataFrame, options: opt.StudyOptions) -> None:
+def _show_plan(study: Study, plan: pd.DataFrame, options: opt.WorkOptions) -> None:
     from pgsbench.reporting.plan_tables import plan_table
 
     terminal.show_frame(plan, plan_table(study.name, plan), json=options.json)
 
 
-def _leave(study: Study, specs: Sequence[RunSpec], options: opt.StudyOptions) -> None:
-    """Lay the directories of runs, or submit their jobs, and say what there is now."""
-    from pgsbench.session import leaving
-
+def _show_left(study: Study, left: Sequence[Path], options: opt.WorkOptions) -> None:
+    """Say what there is now: directories of runs that were laid, or jobs that were submitted."""
     if options.dry_run:
-        return typer.echo("\n".join(map(str, leaving.lay(study, specs))))
-    missing = leaving.detach(study, specs)
-    typer.echo(f"{study.name}: jobs of {len(missing)} runs submitted\npgsbench study status {study.name}")
+        return typer.echo("\n".join(map(str, left)))
+    typer.echo(f"{study.name}: jobs of {len(left)} runs submitted\npgsbench study status {study.name}")
 
 
-def _finish(study: Study, printout: tuple[list[Table], str], options: opt.StudyOptions) -> None:
+def _finish(study: Study, printout: tuple[list[Table], str], options: opt.WorkOptions) -> None:
     """Print what was found, where the report is, and what failed."""
     json, (tables, words) = options.json, printout
     terminal.show(*tables, json=json)
@@ -239,5 +239,5 @@ def _finish(study: Study, printout: tuple[list[Table], str], options: opt.StudyO
         typer.echo(f"\n{words}")
     typer.echo(f"\nruns: {study.worked}", err=json)
     page = study.report_folder / "report"
-    typer.echo(f"report: {page}.html\n        {page}.md\nMLflow: pgsbench ui", err=json)
+    typer.echo(f"report: {page}.html\n        {page}.md\nMLflow: pgsbench ui {study.name}", err=json)
     study.check_failed()

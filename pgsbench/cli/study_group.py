@@ -18,9 +18,11 @@ app = group("Studies: list, show, validate, best, schema, status.", name="study"
 @command(app, "pgsbench study ls", name="ls")
 def list_(json: opt.Json = False) -> None:
     """List the studies that ship, each with its question."""
-    from pgsbench.study.shipped import questions
+    from pgsbench.config.yaml_text import parse_yaml, read_text
+    from pgsbench.study import studies
 
-    asked = questions()
+    read = {name: parse_yaml(read_text(path), str(path))[0] for name, path in studies().items()}
+    asked = {name: str(data.get("question", "")) for name, data in read.items()}
     lines = [f"{name:<{max(map(len, asked))}}  {question}" for name, question in asked.items()]
     typer.echo(dumps(asked, indent=2) if json else "\n".join(lines))
 
@@ -36,8 +38,7 @@ def show(study: opt.StudyArgument, set_: opt.Set = None) -> None:
 @command(app, "pgsbench study validate my/study.yaml")
 def validate(study: opt.StudyArgument, set_: opt.Set = None) -> None:
     """Check a study file; every mistake is named at once."""
-    from pgsbench.study.open import open_study_file
-    from pgsbench.study.shipped import find_study
+    from pgsbench.study.open import find_study, open_study_file
 
     path = find_study(study)
     config = open_study_file(path, overrides=set_ or []).config

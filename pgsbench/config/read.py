@@ -47,7 +47,7 @@ def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, An
 
     A strategy of another name, or another text strategy, starts from its own defaults: fields of different
     strategies that share a name need not share a meaning. Only ``mask_ratio`` and, of text strategies,
-    ``keep`` are inherited, where they mean the same (`StudyFile.run_config`).
+    ``keep`` are inherited, where they mean the same (`Design.run_config`).
     """
     merged = dict(base)
     for key, value in overrides.items():

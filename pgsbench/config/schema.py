@@ -18,13 +18,11 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from pgsbench.config import sources
-from pgsbench.config.augmentation import AugmentConfig
+from pgsbench.config.data import DataConfig
 from pgsbench.config.search import MAX_SEED, SearchConfig, TuneConfig
 from pgsbench.config.strict import MismatchError, Strict
 from pgsbench.config.training import MAX_BATCH, Every, TrainingConfig
@@ -43,73 +41,6 @@ SHORT_FORMS = {"strategy": "name", "model": "name", "text": "strategy"}
 def _short(section: str) -> BeforeValidator:
     """Let a name alone stand for a section."""
     return BeforeValidator(lambda value: {SHORT_FORMS[section]: value} if isinstance(value, str) else value)
-
-
-def _augment_named(value: Any) -> Any:
-    return {"open_clip": {}, "none": None}.get(value, value) if isinstance(value, str) else value
-
-
-class DataConfig(Strict):
-    """Training data."""
-
-    train: str = Field(
-        "scenes",
-        description="A built-in data set (scenes, tiny-imagenet), a folder of webdataset shards, or a "
-        "pattern such as PATH/{00000..00010}.tar; several are joined by `::`.",
-    )
-    recipe: dict[str, Annotated[float, Field(strict=True)]] = Field(
-        default_factory=dict,
-        description="Knobs of a built-in data set (of scenes: clutter, object_size, context, occlusion, "
-        "colour, num_train), which is then made with them; docs/scenes.md tells what they do.",
-    )
-    memory_limit_gib: float = Field(
-        4.0,
-        ge=1e-9,  # a byte
-        le=2**20,
-        description="Decoded pictures up to this size are held in memory, more are streamed.",
-    )
-    workers: int | None = Field(
-        None,
-        ge=0,
-        le=256,
-        description="Reader processes of each device, where the data is streamed; null: as many as there are "
-        "cores beside the training's own; 0: the training's own process reads. Does not change results.",
-    )
-    weights: list[Annotated[float, Field(ge=1e-6, le=1000)]] | None = Field(
-        None,
-        min_length=1,
-        description="How many times an epoch goes through each of the sources that `::` joins; null: once, "
-        "and they are shuffled as one.",
-    )
-    augment: Annotated[AugmentConfig | None, BeforeValidator(_augment_named)] | Literal["auto"] = Field(
-        "auto",
-        description="What is drawn anew whenever a picture is seen: open_clip, its default; none; or the "
-        "numbers. auto: open_clip for shards, none for built-in data sets.",
-    )
-    scaled_decoding: bool = Field(
-        False, description="Let the JPEG decoder scale large pictures down: faster, slightly other pixels."
-    )
-    max_bad_share: float = Field(
-        0.01,
-        ge=0,
-        le=1,
-        description="A training stops where a larger share of all samples cannot be used. Does not change "
-        "results.",
-    )
-
-    @field_validator("weights")
-    @classmethod
-    def _one_for_each_source(cls, weights: list[float] | None, info: ValidationInfo) -> list[float] | None:
-        train = info.data.get("train")  # absent where it is wrong itself
-        if weights and train and len(weights) != (count := len(train.split("::"))):
-            rule = f"each part of data.train between `::` has a weight: {count}, not {len(weights)}"
-            raise MismatchError(rule, "train", "weights")
-        return weights
-
-    @property
-    def source(self) -> str:
-        """What is read: `train`, with its knobs as ``scenes?clutter=0.5``."""
-        return sources.join(self.train, self.recipe)
 
 
 class ModelConfig(Strict):

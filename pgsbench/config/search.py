@@ -86,7 +86,7 @@ class SpaceConfig(Strict):
     space: dict[str, Searched] = Field(
         min_length=1, description="Dotted path -> choices or a range, e.g. strategy.mask_ratio: [0.5, 0.75]."
     )
-    sampler: Literal["grid", "random", "qmc", "tpe", "gp", "nsga2"] = Field(
+    sampler: Literal["grid", "random", "qmc", "tpe", "gp"] = Field(
         "grid", description="All points, or those that one of Optuna's samplers draws."
     )
     trials: int | None = Field(

@@ -133,7 +133,7 @@ def _write_lines(path: Path, lines: Sequence[str]) -> None:
 
 
 def read_split(
-    folder: Path, split: str = "test", *, keys: Collection[str] | None = None, with_content: bool = True
+    folder: Path, split: str = "test", *, keys: Collection[str] | None = None
 ) -> Iterator[tuple[str, dict[str, bytes]]]:
     """Yield the samples of a classification or retrieval set in order.
 
@@ -141,7 +141,6 @@ def read_split(
         folder: The data set.
         split: Folder of the shards.
         keys: Only these samples; None: all.
-        with_content: Read the files; otherwise contents are empty.
 
     Raises:
         DataError: The folder, its shard count or a shard is missing or unreadable, or two samples have one
@@ -149,7 +148,7 @@ def read_split(
     """
     known = set[str]()
     for shard in shards_of(folder / split):
-        for key, parts in read_tar(shard, keys=keys, with_content=with_content):
+        for key, parts in read_tar(shard, keys=keys):
             if key in known:
                 raise DataError("two samples have the same key", where=str(shard), value=key)
             known.add(key)

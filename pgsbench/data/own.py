@@ -7,7 +7,6 @@ it, as img2dataset leaves them.
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 from collections import Counter
@@ -19,7 +18,6 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from pgsbench.config import sources
 from pgsbench.config.schema import NAME
 from pgsbench.data import damage, remote, store
 from pgsbench.data.damage import PILLOW_ERRORS, UnusableError
@@ -85,7 +83,7 @@ def make(
     """
     if source is not None and not store.is_builtin(name) and not knobs:
         return make_own(name, source, progress=progress)
-    name = sources.typed(name, knobs)
+    name = store.typed(name, knobs)
     existed = store.find(name) is not None
     folder = store.ensure(name, source=source, progress=progress)
     return Made(name, folder, store.read_manifest(folder).num_train, existed=existed)
@@ -159,13 +157,8 @@ def _sample(row: Row) -> dict[str, bytes] | str:
 def _rows(source: Path) -> list[Row]:
     if source.is_dir():
         return list(_of_folder(source))
-    try:
-        pairs = list(_of_parquet(source) if source.suffix == ".parquet" else _of_text(source))
-    except (OSError, ValueError, csv.Error) as error:  # of pyarrow too, whose errors are values or files
-        way_out = "name a folder, or a table that ends in .csv, .tsv or .parquet"
-        raise DataError(f"the table cannot be read: {error}", where=str(source), way_out=way_out) from error
     rows = []
-    for place, group in groupby(pairs, itemgetter(0)):
+    for place, group in groupby(_of_table(source), itemgetter(0)):
         if not isinstance(place, str):
             rule = "a picture is named by a path or a URL, not held in the table"
             raise DataError(rule, where=str(source), value=type(place).__name__, way_out="write it to a file")
@@ -182,22 +175,24 @@ def _of_folder(folder: Path) -> Iterator[Row]:
             yield str(picture), [text.read_text(errors="replace")]
 
 
-def _of_text(source: Path) -> Iterator[tuple[str, str]]:
-    with source.open(newline="", errors="replace") as file:
-        reader = csv.DictReader(file, delimiter="\t" if source.suffix == ".tsv" else ",")
-        picture, caption = _columns(reader.fieldnames or (), source)
-        for row in reader:
-            yield row[picture] or "", row[caption] or ""
+def _of_table(source: Path) -> Iterator[tuple[Any, Any]]:
+    """Yield picture and caption of each row; what is missing is empty."""
+    from pyarrow import csv, parquet  # slow to import
 
-
-def _of_parquet(source: Path) -> Iterator[tuple[Any, Any]]:
-    from pyarrow import parquet  # slow to import
-
-    file = parquet.ParquetFile(source)
-    columns = _columns(file.schema_arrow.names, source)
-    for batch in file.iter_batches(columns=columns):
-        for row in batch.to_pylist():
-            yield row[columns[0]] or "", row[columns[1]] or ""
+    try:
+        if source.suffix == ".parquet":
+            table = parquet.read_table(source)
+        else:
+            cells = csv.ParseOptions(
+                delimiter="\t" if source.suffix == ".tsv" else ",", newlines_in_values=True
+            )
+            table = csv.read_csv(source, parse_options=cells)
+    except (OSError, ValueError) as error:  # pyarrow's own errors are values or files
+        way_out = "name a folder, or a table that ends in .csv, .tsv or .parquet"
+        raise DataError(f"the table cannot be read: {error}", where=str(source), way_out=way_out) from error
+    for batch in table.select(_columns(table.column_names, source)).to_batches():
+        for place, text in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            yield place or "", "" if text is None else text
 
 
 def _columns(names: Iterable[str], source: Path) -> list[str]:

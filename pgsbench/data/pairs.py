@@ -18,9 +18,8 @@ import numpy as np
 
 from pgsbench.data import damage, remote, store
 from pgsbench.data.damage import Damage, UnusableError
-from pgsbench.data.index import ShardIndex, index_of, sizes_of, unreadable
+from pgsbench.data.index import Pins, ShardIndex, changed, index_of, sizes_of, unreadable
 from pgsbench.data.order import BLOCK_SAMPLES, Order
-from pgsbench.data.pins import Pins, changed
 from pgsbench.data.tar import CUT
 from pgsbench.errors import DataError
 from pgsbench.hashing import digest

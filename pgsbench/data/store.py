@@ -13,13 +13,13 @@ import json
 import os
 import shlex
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pgsbench.config import sources
+from pgsbench.config.data import named
 from pgsbench.disk.whole_files import unwritable
 from pgsbench.errors import DataError, nearest
 from pgsbench.hashing import file_hash
@@ -99,11 +99,11 @@ def canonical(name: str) -> str:
     Raises:
         DataError: There is no such data set or knob, or a value is out of range.
     """
-    plain, knobs = sources.split(name)
+    plain, knobs = split(name)
     if not knobs:
         return name
     world = _world(plain)
-    return sources.join(plain, world.knobs_of(asdict(world.recipe_with(knobs))))
+    return named(plain, world.knobs_of(asdict(world.recipe_with(knobs))))
 
 
 def ensure(name: str, *, source: Path | None = None, progress: Progress | None = None) -> Path:
@@ -145,7 +145,7 @@ def variants(name: str) -> list[str]:
     found, world = list[str](), _world(name)
     for manifest in sorted(root().glob(f"{name}-*/{MANIFEST}")):
         with suppress(DataError, KeyError):  # an older version may have had other knobs
-            variant = sources.join(name, world.knobs_of(read_manifest(manifest.parent).recipe))
+            variant = named(name, world.knobs_of(read_manifest(manifest.parent).recipe))
             if variant != name and find(variant) == manifest.parent:
                 found.append(variant)
     return found
@@ -156,8 +156,30 @@ def making(name: str) -> str:
     return f"pgsbench data make {shlex.quote(name)}"
 
 
+def typed(name: str, knobs: Sequence[str]) -> str:
+    """Return the name of a data set with knobs as somebody types them, ``["clutter=0.5", "context=0"]``."""
+    return f"{name}?{'&'.join(knobs)}" if knobs else name
+
+
+def split(source: str) -> tuple[str, dict[str, float]]:
+    """Return the name and the knobs of a data set (`pgsbench.config.data.named`).
+
+    Raises:
+        DataError: A knob is set to no number.
+    """
+    name, _, said = source.partition("?")
+    knobs = {}
+    for part in said.split("&") if said else ():
+        knob, _, value = part.partition("=")
+        try:
+            knobs[knob] = float(value)
+        except ValueError:
+            raise DataError("a knob is set to a number", where=knob or source, value=value) from None
+    return name, knobs
+
+
 def _recipe_of(name: str) -> tuple[str, Any]:
-    plain, knobs = sources.split(name)
+    plain, knobs = split(name)
     return plain, _world(plain).recipe_with(knobs)
 
 

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pgsbench.config.augmentation import AugmentConfig
+from pgsbench.config.data import AugmentConfig
 from pgsbench.data.damage import DAMAGED, PILLOW_ERRORS, UnusableError, check_picture, open_picture
 
 #: Raw pixels, (h, w, 3) or (h, w).

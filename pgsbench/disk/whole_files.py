@@ -37,25 +37,6 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def given_name(scratch: Path, path: Path) -> bool:
-    """Give a file that is whole a second name, unless there is a file of that name; tell whether it has it.
-
-    Of any number of processes one gets the name. On a file system without links the file is copied, and a
-    reader may see a part of it.
-    """
-    try:
-        os.link(scratch, path)
-    except FileExistsError:
-        return False
-    except OSError:  # a file system without links
-        try:
-            with path.open("xb") as file:
-                file.write(scratch.read_bytes())
-        except FileExistsError:
-            return False
-    return True
-
-
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Give a hidden path beside `path` to write to; when the block ends, the file there takes its place.

@@ -10,7 +10,7 @@ import torch
 
 from pgsbench.config.schema import RunConfig
 from pgsbench.devices import memory_told
-from pgsbench.doctor.machine import OK, PROBLEM, WARNING, Check, worse_if
+from pgsbench.doctor import OK, PROBLEM, WARNING, Check
 from pgsbench.errors import RunError, UserError
 from pgsbench.execution.estimate import Estimator
 from pgsbench.masking.base import PatchView
@@ -37,8 +37,10 @@ def checks(device: str, *, model: str = "ViT-B-16", batch_size: int = 512) -> It
     """
     equal = {name: torch.equal(_kept(name, "cpu"), _kept(name, device).cpu()) for name in _DRAWN}
     others = [name for name, is_equal in equal.items() if not is_equal]
-    found = f"other than the CPU's: {', '.join(others)}" if others else "of 64 pictures as on the CPU"
-    yield Check("masks that draw", found, worse_if(others, PROBLEM), _SEND if others else "")
+    if others:
+        yield Check("masks that draw", f"other than the CPU's: {', '.join(others)}", PROBLEM, _SEND)
+    else:
+        yield Check("masks that draw", "of 64 pictures as on the CPU")
     for precision in ("fp32", "bf16", "fp16"):
         yield _timed(f"{precision}, tiny-vit", device, "tiny-vit", "pgs", 64, precision)
     for name in _TIMED:

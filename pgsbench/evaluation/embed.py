@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import ctypes
+import hashlib
 import io
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache as once
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
 from pgsbench.data.tar import EncodedImage
-from pgsbench.data.transforms import normalise
 from pgsbench.devices import usable_cores, use
-from pgsbench.errors import DataError
-from pgsbench.evaluation.cache import ROWS_A_FILE, EmbeddingCache, Table, content_key
+from pgsbench.errors import DataError, EvaluationError
 
 if TYPE_CHECKING:  # importing open_clip takes seconds, and reading a suite does not need it
     from pgsbench.models.clip import Clip
@@ -38,6 +34,9 @@ TIE_BELOW = 2.0**-23
 #: Largest batch on a CPU: activations that leave its caches cost a third of the speed.
 CPU_BATCH_SIZE = 32
 
+#: Texts that are sorted by their length together.
+TEXTS_AT_ONCE = 1 << 12
+
 #: Most threads that decode pictures for a GPU.
 MAX_DECODERS = 16
 
@@ -48,8 +47,53 @@ NamedImage = tuple[str, EncodedImage]
 Watch = Callable[[str, int, int | None], None]
 
 
-#: Parameters of glibc's ``mallopt`` (malloc.h).
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+def content_key(content: bytes) -> bytes:
+    """Return the key of a content: its BLAKE2b hash of 16 bytes."""
+    return hashlib.blake2b(content, digest_size=16).digest()
+
+
+class Table:
+    """Rows of embeddings by content key.
+
+    Args:
+        kind: ``"image"`` or ``"text"``, for messages.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._row_of: dict[bytes, int] = {}
+        self._blocks: list[Tensor] = []
+
+    def __len__(self) -> int:
+        return len(self._row_of)
+
+    def row(self, key: bytes) -> tuple[int, bool]:
+        """Return the row of a content, and whether it is new and still has to be appended."""
+        is_new = key not in self._row_of
+        return self._row_of.setdefault(key, len(self._row_of)), is_new
+
+    def append(self, embeddings: Tensor) -> None:
+        """Add (n, d) embeddings in the order in which their rows were asked for.
+
+        Raises:
+            EvaluationError: Some are not finite.
+        """
+        bad = int((~torch.isfinite(embeddings).all(dim=1)).sum())
+        if bad:
+            raise EvaluationError(
+                f"{bad} of {len(embeddings)} {self._kind} embeddings of a batch are not finite",
+                where=f"{self._kind} tower",
+                way_out="the model has diverged or its weights are damaged; look at the training's loss",
+            )
+        self._blocks.append(embeddings)
+
+    def take(self, rows: list[int]) -> Tensor:
+        """Return the embeddings of these rows."""
+        if not rows:
+            return torch.empty(0, 0)
+        if len(self._blocks) > 1:
+            self._blocks = [torch.cat(self._blocks)]
+        return self._blocks[0][rows]
 
 
 class Encoder:
@@ -64,7 +108,6 @@ class Encoder:
         device: Where the model lives.
         batch_size: Pictures or texts encoded at a time; on a CPU at most `CPU_BATCH_SIZE`.
         autocast: Precision to autocast to; None (float32 all through) agrees with published numbers.
-        cache: What this model has encoded before; None: nothing is kept.
     """
 
     def __init__(
@@ -74,7 +117,6 @@ class Encoder:
         device: torch.device | str = "cpu",
         batch_size: int = 256,
         autocast: torch.dtype | None = None,
-        cache: EmbeddingCache | None = None,
     ) -> None:
         from pgsbench.models.short_texts import ShortTexts
 
@@ -83,9 +125,8 @@ class Encoder:
         self.batch_size = batch_size
         if self.device.type == "cpu":
             self.batch_size = min(batch_size, CPU_BATCH_SIZE)
-            keep_freed_memory()
         self.preprocess, self.autocast = Preprocess(clip.preprocess_cfg), autocast
-        self._images, self._texts = Table("image", cache), Table("text", cache)
+        self._images, self._texts = Table("image"), Table("text")
         self._row_of_text: dict[str, int] = {}
         self.watch: Watch = lambda kind, done, total: None  #: Called between batches; may raise to stop.
         self._kind, self._done = "", 0  # what the present call has done
@@ -94,13 +135,13 @@ class Encoder:
 
     @property
     def num_images(self) -> int:
-        """Distinct pictures asked for so far, encoded or found in the cache."""
-        return self._images.num_used
+        """Distinct pictures asked for so far."""
+        return len(self._images)
 
     @property
     def num_texts(self) -> int:
-        """Distinct texts asked for so far, encoded or found in the cache."""
-        return self._texts.num_used
+        """Distinct texts asked for so far."""
+        return len(self._texts)
 
     def first(self, items: Iterable[Item]) -> Iterable[Item]:
         """Return the test items to measure: all, or the first ones where a task has a limit."""
@@ -126,7 +167,6 @@ class Encoder:
         with evaluation_mode(self.model):
             for pixels in _prepared(batches, self.preprocess, num_threads=num_threads):
                 self._images.append(self._encode(self.model.encode_image, pixels))
-        self._images.flush()
         return self._images.take(rows)
 
     def texts(self, texts: Sequence[str]) -> Tensor:
@@ -145,9 +185,10 @@ class Encoder:
                 new_ids += [ids] if is_new else []
         self._kind, self._done, self._total = "texts", 0, len(new_ids)
         with evaluation_mode(self.model):
-            for start in range(0, len(new_ids), ROWS_A_FILE):
-                self._texts.append(self._encode_by_length(torch.stack(new_ids[start : start + ROWS_A_FILE])))
-        self._texts.flush()
+            for start in range(0, len(new_ids), TEXTS_AT_ONCE):
+                self._texts.append(
+                    self._encode_by_length(torch.stack(new_ids[start : start + TEXTS_AT_ONCE]))
+                )
         return self._texts.take([self._row_of_text[text] for text in texts])
 
     def _new_batches(self, pictures: Iterable[NamedImage], rows: list[int]) -> Iterator[list[NamedImage]]:
@@ -235,21 +276,14 @@ def _prepared(
 class Preprocess:
     """open_clip's evaluation transform for batches of image files.
 
-    Pictures are resized and cropped one by one, by open_clip's own steps, where they do not have the model's
-    size already. Then a whole batch is normalised at once: the same operations on the same numbers, hence the
-    same bits.
-
     Args:
         preprocess_cfg: open_clip's configuration: size, mean, std, interpolation, resize_mode.
     """
 
     def __init__(self, preprocess_cfg: Mapping[str, Any]) -> None:
-        from pgsbench.models.transform import fitting  # open_clip: seconds, so not for reading suites
+        from pgsbench.models.openclip import eval_transform  # seconds, so not for reading suites
 
-        size = preprocess_cfg["size"]
-        self.height, self.width = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
-        self._fit = fitting(preprocess_cfg)
-        self._mean, self._std = preprocess_cfg["mean"], preprocess_cfg["std"]
+        self._transform = eval_transform(preprocess_cfg)
 
     def __call__(self, batch: Sequence[NamedImage]) -> Tensor:
         """Return a batch of b pictures as (b, 3, height, width) float32.
@@ -257,15 +291,11 @@ class Preprocess:
         Raises:
             DataError: A picture cannot be decoded, or not be brought to the model's size.
         """
-        pictures = [self._fitted(name, decode(name, image)) for name, image in batch]
-        pixels = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]))
-        return normalise(pixels.permute(0, 3, 1, 2).contiguous(), self._mean, self._std)
+        return torch.stack([self._prepared(name, decode(name, image)) for name, image in batch])
 
-    def _fitted(self, name: str, picture: Image.Image) -> Image.Image:
-        if picture.size == (self.width, self.height):
-            return picture
+    def _prepared(self, name: str, picture: Image.Image) -> Tensor:
         try:
-            return self._fit(picture)
+            return self._transform(picture)
         except Exception as error:  # of Pillow, torchvision or the memory
             raise DataError(
                 f"the picture cannot be brought to the model's size: {type(error).__name__}: {error}",
@@ -291,20 +321,3 @@ def decode(name: str, image: EncodedImage) -> Image.Image:
             where=name,
             way_out="copy, fetch or make this picture again",
         ) from error
-
-
-@once
-def keep_freed_memory() -> bool:
-    """Let this process keep the memory that its tensors free, for the next ones.
-
-    An image tower frees and takes blocks of tens of MiB in every layer. By default glibc maps each of them
-    anew, which costs a fault a page: 6 to 8 % of the time of a zero-shot evaluation of ViT-B/32 on a CPU.
-
-    Returns:
-        Whether it will; False where the C library is another one.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return False
-    return bool(mallopt(M_MMAP_THRESHOLD, 2**30) and mallopt(M_TRIM_THRESHOLD, 2**31 - 1))

@@ -17,7 +17,6 @@ from torch import nn
 from pgsbench.data.store import Progress
 from pgsbench.errors import DataError, EvaluationError, Interrupted
 from pgsbench.evaluation import task_results
-from pgsbench.evaluation.cache import EmbeddingCache
 from pgsbench.evaluation.embed import Encoder, Watch
 from pgsbench.evaluation.identity import (
     data_states,
@@ -50,7 +49,6 @@ def evaluate(
     autocast: torch.dtype | None = None,
     progress: Progress | None = None,
     checkpoint_sha256: str = "",
-    cache: Path | None = None,
     earlier: Sequence[Path] = (),
     part_of: Suite | None = None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -70,8 +68,7 @@ def evaluate(
         autocast: Precision to autocast to; None (float32 all through) agrees with published numbers.
         progress: Told ``"tasks"`` as tasks begin, and the pictures and texts of a task that takes long.
         checkpoint_sha256: Hash of the weights, for the record and to recognise the model; if it is empty,
-            nothing is reused or cached.
-        cache: Folder of the embeddings of all models (`EmbeddingCache`); None: nothing is kept.
+            nothing is reused.
         earlier: Other folders in which results of tasks may lie, such as the model's run directory.
         part_of: The whole suite if `suite` is a part of it: both then name the same units alike.
         should_stop: Asked between batches and between tasks.
@@ -91,7 +88,6 @@ def evaluate(
         device=device,
         batch_size=batch_size,
         autocast=autocast,
-        cache=EmbeddingCache(cache, model) if cache and checkpoint_sha256 else None,
     )
     origins = _origins(part_of or suite, data_folder)
     found: dict[str, TaskResult] = {}

@@ -109,7 +109,7 @@ def data_states(suite: Suite, folders: Mapping[str, Path]) -> dict[str, str]:
     A generated set has a hash of all its content. For any other set the files of its folder count: texts by
     content, pictures and archives by name, size and times of change, because reading a large set would take
     minutes. One of the times is the system's own, which no tool sets back. A copy has other times and counts
-    as another set; the embedding cache still recognises its pictures by their content.
+    as another set.
 
     Args:
         suite: The suite.

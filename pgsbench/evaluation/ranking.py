@@ -20,8 +20,7 @@ class Ranks:
     Attributes:
         last: (n,) int64: how many wrong candidates do not score below the best right one.
         first: (n,) int64: how many score above it.
-        nearest: (n,) int64: the candidate that scores highest, the first of those that tie; or (n, k) where
-            the k highest were asked for.
+        nearest: (n,) int64: the candidate that scores highest, the first of those that tie.
     """
 
     last: Tensor
@@ -48,8 +47,6 @@ def ranks_of_right(
     query_groups: Tensor,
     candidates: Tensor,
     candidate_groups: Tensor,
-    *,
-    num_nearest: int = 0,
 ) -> Ranks:
     """Return where the best right candidate of each query ranks.
 
@@ -62,7 +59,6 @@ def ranks_of_right(
         query_groups: (n,) group of each query; candidates of the same group are right, at least one is.
         candidates: (m, d) unit vectors.
         candidate_groups: (m,) group of each candidate.
-        num_nearest: Name so many nearest candidates of each query (or all, where there are fewer); 0: one.
     """
     # Equal candidates must get equal similarities; a matrix product promises that only for one column.
     distinct, column = distinct_rows(candidates)
@@ -75,10 +71,7 @@ def ranks_of_right(
         best = scores.masked_fill(~right, -torch.inf).amax(dim=1, keepdim=True)
         last.append((~(scores < best) & ~right).sum(dim=1))
         first.append((scores > best).sum(dim=1))
-        if num_nearest:
-            nearest.append(scores.topk(min(num_nearest, len(candidates)), dim=1).indices)
-        else:
-            nearest.append(scores.argmax(dim=1))
+        nearest.append(scores.argmax(dim=1))
     return Ranks(torch.cat(last), torch.cat(first), torch.cat(nearest))
 
 

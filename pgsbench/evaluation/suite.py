@@ -22,6 +22,7 @@ from pgsbench.errors import ConfigError, PluginError, UserError, nearest
 from pgsbench.evaluation.protocols import PROTOCOLS
 from pgsbench.evaluation.protocols.base import EvaluationProtocol
 from pgsbench.plugins.from_values import build, load_class
+from pgsbench.records.run_spec import RunSpec
 
 FOLDER = Path(__file__).parent / "suites"
 
@@ -132,7 +133,7 @@ def load_suite(name_or_path: str | Path, trained_on: str = "") -> Suite:
     """
     name = str(name_or_path)
     if found := _PUBLIC_DATA.fullmatch(name):
-        return _suite_of(_public_suite(found["name"]), Path(), lambda dotted: f"{name}: {dotted}")
+        return _checked(_public_suite(found["name"]), Path(), lambda dotted: f"{name}: {dotted}")
     path = FOLDER / f"{name}.yaml" if name in builtin_names() else Path(name)
     if not is_file(path):
         rule, way_out = (
@@ -143,7 +144,7 @@ def load_suite(name_or_path: str | Path, trained_on: str = "") -> Suite:
     data, lines = parse_yaml(read_text(path), str(path))
     if not isinstance(data, dict):
         raise ConfigError("a suite's file is a mapping of keys to values", where=str(path), value=data)
-    return following(_suite_of(data, path.parent, partial(place_in, path, lines)), trained_on)
+    return following(_checked(data, path.parent, partial(place_in, path, lines)), trained_on)
 
 
 def first_items(suite: Suite, limit: int) -> Suite:
@@ -152,9 +153,11 @@ def first_items(suite: Suite, limit: int) -> Suite:
     return replace(suite, name=f"{suite.name}-first-{limit}", tasks=tasks)
 
 
-def halved(suite: Suite, half: str | None) -> Suite:
-    """Return a suite whose tasks measure one half of their items only, ``"dev"`` or ``"test"``; None: all."""
-    return replace(suite, tasks=tuple(replace(task, half=half) for task in suite.tasks))
+def suite_of(spec: RunSpec) -> Suite:
+    """Return what a run is tested on: its suite, or half, on the sets that belong to its training data."""
+    suite = load_suite(spec.evaluation.suite, trained_on=spec.config.data.source)
+    tasks = tuple(replace(task, half=spec.evaluation.half) for task in suite.tasks)
+    return replace(suite, tasks=tasks)
 
 
 def part_named(suite: Suite, names: Sequence[str]) -> Suite:
@@ -220,7 +223,7 @@ def _public_suite(name: str) -> dict[str, Any]:
     return {"name": name.replace("/", "-"), "question": question, "tasks": tasks}
 
 
-def _suite_of(data: dict[str, Any], folder: Path, place: Callable[[str], str]) -> Suite:
+def _checked(data: dict[str, Any], folder: Path, place: Callable[[str], str]) -> Suite:
     """Return the suite of a file, or all mistakes in it.
 
     Args:
@@ -233,15 +236,20 @@ def _suite_of(data: dict[str, Any], folder: Path, place: Callable[[str], str]) -
     problems = list(checked.problems)
     for index, given in enumerate(checked.model.tasks if checked.model else ()):
         where = place(f"tasks.{index}")
-        told = set(map(str, problems))  # the sets of a collection share their mistakes
-        made, objections = _tasks(given, folder, where)
-        for task in made:
-            if task.file_name in {known.file_name for known in tasks}:
-                rule = "two tasks have the same name ('/' and '__' are alike)"
-                objections.append(ConfigError(rule, where=where, value=task.name))
-            else:
-                tasks.append(task)
-        problems += [problem for problem in objections if str(problem) not in told]
+        entry = check_all(TaskConfig, given, partial(_below, where))
+        problems += entry.problems
+        if entry.model is None or entry.left_out & {"data", "protocol"}:
+            continue
+        try:
+            task = _task(entry.model, folder, where)
+        except UserError as error:
+            problems += error.problems
+            continue
+        if task.file_name in {known.file_name for known in tasks}:
+            rule = "two tasks have the same name ('/' and '__' are alike)"
+            problems.append(ConfigError(rule, where=where, value=task.name))
+        else:
+            tasks.append(task)
     for group in dict.fromkeys(task.group for task in tasks):
         is_task = any(task.name == group for task in tasks)
         if group == MEAN or (is_task and [task.name for task in tasks if task.group == group] != [group]):
@@ -253,19 +261,8 @@ def _suite_of(data: dict[str, Any], folder: Path, place: Callable[[str], str]) -
     return Suite(config.name, config.version, config.question, tuple(tasks))
 
 
-def _tasks(given: dict[str, Any], folder: Path, where: str) -> tuple[list[Task], list[UserError]]:
-    """Return the tasks that one entry of a suite stands for, and every mistake in it."""
-    checked = check_all(TaskConfig, given, lambda key: f"{where}.{key}" if key else where)
-    tasks: list[Task] = []
-    problems = list(checked.problems)
-    if checked.model is None or checked.left_out & {"data", "protocol"}:
-        return tasks, problems
-    try:
-        for one in _expanded(checked.model):
-            tasks.append(_task(one, folder, where))  # noqa: PERF401  # those before a mistake count
-    except UserError as error:
-        problems += error.problems
-    return tasks, problems
+def _below(where: str, key: str) -> str:
+    return f"{where}.{key}" if key else where
 
 
 def _task(config: TaskConfig, folder: Path, where: str) -> Task:
@@ -316,21 +313,3 @@ def _task(config: TaskConfig, folder: Path, where: str) -> Task:
         size,
         code=PROTOCOLS.content_id(config.protocol, relative_to=folder),
     )
-
-
-def _expanded(task: TaskConfig) -> list[TaskConfig]:
-    """Return the task itself, or one task for each set where its data is a collection of clip_benchmark's.
-
-    A set of a zero-shot collection that is not tested zero-shot gets its own protocol.
-    """
-    found = _PUBLIC_DATA.fullmatch(task.data)
-    members = public.collection(found["name"]) if found else None
-    if members is None:
-        return [task]
-    tasks = []
-    for member in members:
-        update = {"name": f"{task.name}/{member}", "data": f"clip_benchmark:{member}"}
-        if task.protocol == "zero_shot" and (own := public.lookup(member).protocol) != "zero_shot":
-            update |= {"protocol": own, "metric": ""}
-        tasks.append(task.model_copy(update=update))
-    return tasks

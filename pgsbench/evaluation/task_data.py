@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from pgsbench.data import fetch, public, store
+from pgsbench.data import public, store
 from pgsbench.data.evalset import shards_of
 from pgsbench.data.store import Progress
 from pgsbench.errors import DataError, EvaluationError, Interrupted, UserError
@@ -222,7 +222,7 @@ def fetch_missing(
         DataError: Sets cannot be had; the message names them all. Those that came before stay.
     """
     root = root or store.root()
-    offline = fetch.is_offline()
+    offline = public.is_offline()
     tasks = {(task.data, task.protocol.requires): task for task in suite.tasks if public_set(task.data)}
     found = [(task, availability(task, root=root)) for task in tasks.values()]
     needed = [task for task, here in found if here.state in FETCHABLE]
@@ -243,7 +243,7 @@ def fetch_missing(
             progress("fetching", number, len(needed))
         if problem := _fetch(task, root):
             problems.append(f"- {task.data}: {problem}")
-            offline = offline or fetch.NOT_FETCHED in problem  # nor will the next one come
+            offline = offline or public.NOT_FETCHED in problem  # nor will the next one come
         else:
             say(f"fetched: {data_folder(task.data, root=root)}")
     if untried:
@@ -269,7 +269,7 @@ def _fetch(task: Task, root: Path) -> str:
     known = public_set(task.data)
     assert known is not None
     try:
-        fetch.fetch(known, splits_of(task), root)
+        public.fetch(known, splits_of(task), root)
     except DataError as error:
         return ": ".join(part for part in (error.where, error.rule, error.way_out) if part)
     found = availability(task, root=root)

@@ -1,4 +1,4 @@
-"""Which point to try next: Optuna's samplers, asked in memory about the points that are known.
+"""Which point to try next, and which parameters matter: Optuna, asked in memory about what is known.
 
 The study's record and its run directories say what is known, so every process that asks knows the same, and
 no storage has to be there. A point that is worked on counts as one that runs.
@@ -6,6 +6,7 @@ no storage has to be there. A point that is worked on counts as one that runs.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,14 +15,17 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from pgsbench.records.study_record import Importances
 from pgsbench.study.domains import Choices, Domain
 
 #: A search ends after this number of draws in a row without a new point.
 MAX_DRAWS = 50
 #: Points that TPE draws at random before it has an opinion.
 STARTUP = 5
+#: Fewer points than this say nothing of what matters.
+MIN_TRIALS = 10
 
 
 @dataclass(frozen=True)
@@ -48,11 +52,10 @@ class Adviser:
     """Draws new points.
 
     Attributes:
-        sampler: ``random``, ``qmc``, ``tpe``, ``gp`` or ``nsga2``.
+        sampler: ``random``, ``qmc``, ``tpe`` or ``gp``.
         distributions: Parameter -> what is drawn from.
         directions: ``maximize`` or ``minimize``, one a metric.
         seed: Decides what is drawn.
-        trials: Points in all; a genetic search sizes its generations by it.
         is_active: Tells whether a parameter exists beside those that are chosen already.
     """
 
@@ -60,7 +63,6 @@ class Adviser:
     distributions: Mapping[str, BaseDistribution]
     directions: Sequence[str]
     seed: int
-    trials: int
     is_active: Callable[[str, Mapping[str, Any]], bool] = lambda *_: True
 
     def draw(self, known: Sequence[KnownPoint], accept: Callable[[dict[str, Any]], bool]) -> bool:
@@ -77,34 +79,18 @@ class Adviser:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what Optuna calls experimental
             study = optuna.create_study(directions=list(self.directions), sampler=self._sampler(len(known)))
-            if self.sampler == "nsga2":
-                for point in known:
-                    self._replay(study, point)
-            else:
-                study.add_trials(self._trials(known))
+            study.add_trials(self._trials(known))
             # A sequence begins with the points that are known.
             for _ in range(MAX_DRAWS + (len(known) if self.sampler == "qmc" else 0)):
-                if accept(self._suggest(study.ask())):
+                if accept(self._active(study.ask(dict(self.distributions)).params)):
                     return True
         return False
 
-    def _replay(self, study: optuna.Study, point: KnownPoint) -> None:
-        """Let a study ask for a point that is known: so its sampler counts generations."""
-        study.enqueue_trial(dict(point.params))
-        trial = study.ask()
-        self._suggest(trial)
-        for name, excess in point.excess.items():
-            trial.set_constraint(name, excess)
-        if point.values:
-            study.tell(trial, list(point.values))
-        elif point.is_pruned:
-            study.tell(trial, state=TrialState.PRUNED)
-
-    def _suggest(self, trial: Trial) -> dict[str, Any]:
+    def _active(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
         params: dict[str, Any] = {}
-        for name, distribution in self.distributions.items():
+        for name in self.distributions:
             if self.is_active(name, params):
-                params[name] = suggest(trial, name, distribution)
+                params[name] = drawn[name]
         return params
 
     def _sampler(self, num_known: int) -> BaseSampler:
@@ -117,15 +103,9 @@ class Adviser:
             )
         if self.sampler == "gp":
             return samplers.GPSampler(seed=seed, n_startup_trials=STARTUP, deterministic_objective=False)
-        if self.sampler == "nsga2":
-            return samplers.NSGAIISampler(seed=seed, population_size=self._generation_size)
         return samplers.TPESampler(
             seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=STARTUP
         )
-
-    @property
-    def _generation_size(self) -> int:
-        return max(4, min(50, self.trials // 5))
 
     def _trials(self, known: Sequence[KnownPoint]) -> list[FrozenTrial]:
         trials = [trial_of(point, self.distributions) for point in known]
@@ -162,15 +142,34 @@ def distribution(domain: Domain) -> BaseDistribution:
     return IntDistribution(int(domain.low), int(domain.high), log=domain.log, step=step)
 
 
-def suggest(trial: Trial, name: str, one: BaseDistribution) -> Any:
-    """Let a trial choose from a distribution."""
-    if isinstance(one, CategoricalDistribution):
-        return trial.suggest_categorical(name, one.choices)
-    if isinstance(one, IntDistribution):
-        return trial.suggest_int(name, one.low, one.high, step=one.step, log=one.log)
-    assert isinstance(one, FloatDistribution)
-    return trial.suggest_float(name, one.low, one.high, step=one.step, log=one.log)
-
-
 def _some_value(one: BaseDistribution) -> Any:
     return one.choices[0] if isinstance(one, CategoricalDistribution) else one.low
+
+
+def importances(
+    points: Sequence[KnownPoint], num_seeds: int, distributions: Mapping[str, BaseDistribution]
+) -> Importances | None:
+    """Return how much of the variance of the score each parameter explains; None where that cannot be told.
+
+    By fANOVA (Hutter et al., ICML 2014), from `MIN_TRIALS` points on. On a grid the report splits up the
+    variance exactly (`pgsbench.reporting.effects`).
+
+    Args:
+        points: Those without values do not count.
+        num_seeds: Of which their values are means.
+        distributions: Parameter -> what is drawn from.
+    """
+    scored = [KnownPoint(point.params, point.values[:1]) for point in points if point.values]
+    scores = {point.values[0] for point in scored}
+    if len(scored) < MIN_TRIALS or len(scores) < 2 or not all(map(math.isfinite, scores)):
+        return None
+    study = optuna.create_study()
+    study.add_trials([trial_of(point, distributions) for point in scored])
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            shares = dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+        except (ValueError, RuntimeError):  # a parameter without variance
+            return None
+    return Importances(len(scored), num_seeds, shares) if shares else None

@@ -6,9 +6,8 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from pgsbench.errors import ConfigError, StudyError
-from pgsbench.execution.engine import Engine
+from pgsbench.execution.engine import Engine, Slots
 from pgsbench.execution.run import Stop, run_apart
-from pgsbench.execution.slots import Slots
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.tracking.rundir import RunDir
 

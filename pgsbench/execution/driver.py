@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from statistics import fmean
+from typing import Any, Literal
 
 from pgsbench.data import shards
 from pgsbench.data.samples import Tokenize
 from pgsbench.data.store import Progress
 from pgsbench.errors import Interrupted, RunError, RunHeldError, StudyError
 from pgsbench.execution.engine import Engine
-from pgsbench.execution.folder import StudyFolder
+from pgsbench.execution.ledger import Ledger
 from pgsbench.experiment import is_trained
 from pgsbench.models.architectures import image_size_of
 from pgsbench.records.run_records import Failure
 from pgsbench.records.run_spec import RunSpec
+from pgsbench.study.objective import Objective
 
 #: Between two looks at the runs.
 POLL_SECONDS = 1.0
@@ -33,7 +35,8 @@ class Watcher:
     """What the one who started the work wants to be told; the default is told nothing.
 
     Attributes:
-        on_step: ``(run, steps done, steps in all)``, about once a second for each run under way.
+        on_step: ``(run, its last line of metrics)``, about once a second for each run under way.
+        on_score: The mean score of a run that ends, or of its last measurement on the way, as a share.
         on_done: A run is complete, and how it became so.
         on_overhead: A run that was trained here took so many seconds beside its steps and its evaluation.
         on_failed: A run ended with this error.
@@ -43,7 +46,8 @@ class Watcher:
         on_progress: What goes before the runs is so far done: a task, steps done, steps in all.
     """
 
-    on_step: Callable[[RunSpec, int, int], None] = lambda *_: None
+    on_step: Callable[[RunSpec, Mapping[str, Any]], None] = lambda *_: None
+    on_score: Callable[[RunSpec, float], None] = lambda *_: None
     on_done: Callable[[RunSpec, How], None] = lambda *_: None
     on_overhead: Callable[[float], None] = lambda _: None
     on_failed: Callable[[RunSpec, Exception], None] = lambda *_: None
@@ -53,33 +57,43 @@ class Watcher:
     on_progress: Progress = lambda *_: None
 
 
-def enter(folder: StudyFolder, specs: Sequence[RunSpec], watcher: Watcher) -> list[RunSpec]:
+def enter(ledger: Ledger, specs: Sequence[RunSpec], watcher: Watcher) -> list[RunSpec]:
     """Enter runs into the study's record and return those that are left to work on, equal ones once.
 
     What they hold in memory is decoded, so that it is done once and somebody sees it. What has failed is
     tried again.
 
     Args:
-        folder: The study and where it lives.
+        ledger: Of the study.
         specs: The runs.
         watcher: Told which are complete.
     """
-    folder.add(specs)
-    missing, pruned = dict[str, RunSpec](), folder.pruned()
+    ledger.add(specs)
+    missing, pruned = dict[str, RunSpec](), ledger.pruned()
     for spec in specs:
-        if folder.is_complete(spec):
+        if ledger.is_complete(spec):
+            _tell_score(ledger, spec, watcher)
             watcher.on_done(spec, "reused")
         elif spec.label in pruned:
             watcher.on_pruned(spec, pruned[spec.label].why)
         else:
             missing.setdefault(spec.id, spec)
-            folder.directory(spec).try_again()
+            ledger.directory(spec).try_again()
     decode_first(missing.values(), watcher.on_progress)
     return list(missing.values())
 
 
+def give_away(ledger: Ledger, missing: Sequence[RunSpec], engine: Engine) -> None:
+    """Give runs to an engine that goes on without the command, and wait for nothing."""
+    with engine:
+        for spec in missing:
+            run = ledger.look_for(spec)
+            if run.holder is None and engine.found(run) is None:
+                engine.submit(spec, run)
+
+
 def work_off(
-    folder: StudyFolder,
+    ledger: Ledger,
     missing: Iterable[RunSpec],
     engine: Engine,
     watcher: Watcher,
@@ -90,7 +104,7 @@ def work_off(
     """Let an engine work on runs until none is left, and return those that failed.
 
     Args:
-        folder: The study and where it lives.
+        ledger: Of the study.
         missing: The runs, entered before.
         engine: Who works on them.
         watcher: Told of progress.
@@ -101,7 +115,7 @@ def work_off(
         KeyboardInterrupt: After the runs under way have saved their states; the same call goes on.
     """
     with engine:
-        driver = _Driver(folder, engine, watcher, deque(missing), more, on_ended)
+        driver = _Driver(ledger, engine, watcher, deque(missing), more, on_ended)
         while driver.has_work():
             driver.look()
         return driver.failed
@@ -110,14 +124,14 @@ def work_off(
 class _Driver:
     def __init__(
         self,
-        folder: StudyFolder,
+        ledger: Ledger,
         engine: Engine,
         watcher: Watcher,
         waiting: deque[RunSpec],
         more: Callable[[], Sequence[RunSpec]],
         on_ended: Callable[[RunSpec, Exception | None], None],
     ) -> None:
-        self._folder, self._engine, self._watcher = folder, engine, watcher
+        self._ledger, self._engine, self._watcher = ledger, engine, watcher
         self._waiting, self._more, self._on_ended = waiting, more, on_ended
         self._under_way: dict[Future[None], tuple[RunSpec, How]] = {}
         #: Runs that other commands work on, for another study: looked at again and again.
@@ -138,7 +152,7 @@ class _Driver:
         return bool(self._under_way or self._elsewhere)
 
     def _give(self, spec: RunSpec) -> None:
-        run = self._folder.look_for(spec)
+        run = self._ledger.look_for(spec)
         if holder := run.holder:
             future = self._engine.found(run)
             if future is None:
@@ -162,8 +176,10 @@ class _Driver:
             done = set()
             time.sleep(POLL_SECONDS)
         for spec, _ in self._under_way.values():
-            steps = spec.config.training.steps
-            self._watcher.on_step(spec, self._folder.directory(spec).last_step(), steps)
+            run = self._ledger.directory(spec)
+            self._watcher.on_step(spec, run.last_line())
+            if spec.evaluation.during and (curve := run.curve()):
+                self._watcher.on_score(spec, fmean((curve[-1].groups or curve[-1].scores).values()))
         self._watcher.on_tick()
         for future in done:
             spec, how = self._under_way.pop(future)
@@ -173,7 +189,7 @@ class _Driver:
         """Take note of a run that nobody of this command works on any more."""
         if error is not None and not isinstance(error, Exception):
             raise error
-        run = self._folder.look_for(spec)
+        run = self._ledger.look_for(spec)
         was_ours = isinstance(error, BrokenProcessPool)  # its process is about to be gone
         if isinstance(error, RunHeldError) or (run.holder and not was_ours):
             self._elsewhere.append(spec)
@@ -185,8 +201,9 @@ class _Driver:
 
     def _has_ended(self, spec: RunSpec, how: How) -> bool:
         """Tell whether a run is complete, pruned or failed, and if so, tell everybody."""
-        folder, run = self._folder, self._folder.directory(spec)
-        if folder.is_complete(spec):
+        ledger, run = self._ledger, self._ledger.directory(spec)
+        if ledger.is_complete(spec):
+            _tell_score(ledger, spec, self._watcher)
             self._watcher.on_done(spec, how)
             summary = run.summary if how == "trained" else None
             if summary is not None and summary.overhead_seconds is not None:
@@ -197,7 +214,7 @@ class _Driver:
         elif failure := run.failure:
             self._fail(spec, StudyError(failure.error, way_out=failure.log))
             return True
-        elif mark := folder.pruned().get(spec.label):
+        elif mark := ledger.pruned().get(spec.label):
             self._watcher.on_pruned(spec, mark.why)
         else:
             return False
@@ -208,6 +225,12 @@ class _Driver:
         self.failed.append((spec, error))
         self._watcher.on_failed(spec, error)
         self._on_ended(spec, error)
+
+
+def _tell_score(ledger: Ledger, spec: RunSpec, watcher: Watcher) -> None:
+    scores = ledger.scores(spec)
+    if scores is not None and scores.groups:
+        watcher.on_score(spec, Objective().value(scores))
 
 
 class _StoppedError(RunError):

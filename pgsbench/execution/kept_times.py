@@ -6,7 +6,6 @@ asks again, on this machine or another one, reads it from the study's folder, an
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from dataclasses import dataclass, field
@@ -14,11 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from pgsbench.config.schema import RunConfig
-from pgsbench.disk.whole_files import given_name
 from pgsbench.errors import StudyError
+from pgsbench.execution.engine import Slots
 from pgsbench.execution.estimate import Estimator
-from pgsbench.execution.slots import Slots
 from pgsbench.hashing import digest
 from pgsbench.masking import STRATEGIES
 from pgsbench.masking.text import TEXT_STRATEGIES
@@ -90,16 +90,14 @@ class KeptTimes:
                 way_out=f"once, in a job: `OMP_NUM_THREADS={self._threads} pgsbench plan STUDY "
                 f"--device {self._device} --output {self._folder.parents[2]}`",
             )
-        print(f"timing {STEPS} steps of {config.strategy.name}: kept in {self._folder}", file=sys.stderr)
-        timed = Timed(self._estimator.seconds(config), settings, self._device, self._threads)
-        scratch = path.with_name(f"{path.name}.{os.getpid()}")
-        write_record(scratch, timed)
-        try:
-            is_first = given_name(scratch, path)
-        finally:
-            scratch.unlink()
-        # Where another process was quicker, its runs are planned with what it measured.
-        return timed if is_first else read_record(path, Timed, StudyError) or timed
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):  # whoever comes second plans with what was measured first
+            if (found := read_record(path, Timed, StudyError)) is not None:
+                return found
+            print(f"timing {STEPS} steps of {config.strategy.name}: kept in {self._folder}", file=sys.stderr)
+            timed = Timed(self._estimator.seconds(config), settings, self._device, self._threads)
+            write_record(path, timed)
+            return timed
 
 
 def _settings(config: RunConfig) -> dict[str, Any]:

@@ -11,9 +11,8 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
-from pgsbench.execution.engine import Engine
+from pgsbench.execution.engine import Engine, Slots
 from pgsbench.execution.run import Stop, leave_with_parent, run
-from pgsbench.execution.slots import Slots
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.tracking.rundir import RunDir
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from pgsbench.config.search import SearchConfig
 from pgsbench.evaluation.identity import current_fingerprint
-from pgsbench.experiment import suite_of
+from pgsbench.evaluation.suite import suite_of
 from pgsbench.records import files
 from pgsbench.records.run_records import Measured, PrunedMark
 from pgsbench.records.run_spec import RunSpec

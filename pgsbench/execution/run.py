@@ -32,7 +32,7 @@ from pgsbench.experiment import run_once
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.tracking.rundir import RunDir, find_or_make, find_runs
 from pgsbench.tracking.states import failure_of
-from pgsbench.training.ranks import Ranks, joined, local_rank
+from pgsbench.training.ranks import Ranks, joined, launched, local_rank
 
 SAVE_SECONDS = 60.0  # time to finish a step and save after the parent has died
 #: How long a process that has lost another one leaves it the first word.
@@ -109,6 +109,17 @@ def run(spec: RunSpec, runs_root: Path, *, devices: Sequence[str], threads: int,
     raise raised
 
 
+def run_launched(spec: RunSpec, runs_root: Path, *, devices: Sequence[str], threads: int, stop: Stop) -> None:
+    """Do what `run` does, or be one of the processes that torchrun or srun has started for a run."""
+    if launched()[1] == 1:
+        run(spec, runs_root, devices=devices, threads=threads, stop=stop)
+        return
+    torch.set_num_threads(threads)
+    device = own_device(devices[0].partition(":")[0])
+    with joined(torch.device(device)) as ranks:
+        be_rank(spec, runs_root, device, stop, ranks)
+
+
 def be_rank(spec: RunSpec, runs_root: Path, device: str, stop: Stop, ranks: Ranks) -> None:
     """Be one of the processes that train a run, as one that a launcher has started; see `run_once`."""
     judge = judge_of(spec, runs_root) if ranks.is_first else None
@@ -141,16 +152,16 @@ def _run_together(spec: RunSpec, runs_root: Path, devices: Sequence[str], thread
     )
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # failures are told by `_why`
     try:
-        launched = elastic_launch(config, _rank)(spec, runs_root, list(devices), threads, stop.event)
+        ended = elastic_launch(config, _rank)(spec, runs_root, list(devices), threads, stop.event)
     except SignalException:
         raise Interrupted from None
     except ChildFailedError as error:
         raise _why(error, spec, runs_root) from None
     finally:
         stop.listen()  # the launcher has listened in its place
-    if launched[0] == HELD:
+    if ended[0] == HELD:
         raise RunHeldError("another process works on this run", where=spec.name)
-    if launched[0] == STOPPED:
+    if ended[0] == STOPPED:
         raise Interrupted
 
 

@@ -2,8 +2,7 @@
 
 The study's record and its run directories are the truth: they say which points a search has and which of
 them are complete. Where a place is free and no run is left, a new point is drawn. Optuna advises
-(`pgsbench.execution.adviser`), and a file shows its dashboard what was found (`pgsbench.execution.trials`). A
-grid is our own list of points.
+(`pgsbench.execution.adviser`). A grid is our own list of points.
 """
 
 from __future__ import annotations
@@ -17,16 +16,12 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from pgsbench.config.search import SearchConfig
 from pgsbench.errors import UserError
-from pgsbench.execution.adviser import MAX_DRAWS, Adviser, KnownPoint, distribution
+from pgsbench.execution.adviser import MAX_DRAWS, Adviser, KnownPoint, distribution, importances
 from pgsbench.execution.driver import Watcher, enter, work_off
 from pgsbench.execution.engine import Engine
-from pgsbench.execution.folder import StudyFolder
-from pgsbench.execution.importance import ScoredPoint, importances
+from pgsbench.execution.ledger import Ledger
 from pgsbench.execution.pruning import probe_values
-from pgsbench.execution.trials import Trials
-from pgsbench.hashing import digest
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.records.scores import Scores
 from pgsbench.records.study_record import Importances
 from pgsbench.study.objective import cost_of, objectives_of
 from pgsbench.study.plan import Point, first_points, grid_points
@@ -37,7 +32,7 @@ ARM = "arm"
 
 
 def search(
-    folder: StudyFolder, references: Sequence[RunSpec], engine: Engine, watcher: Watcher
+    ledger: Ledger, references: Sequence[RunSpec], engine: Engine, watcher: Watcher
 ) -> list[tuple[RunSpec, Exception]]:
     """Work off the study's search space, and beside it the runs that nothing is searched in.
 
@@ -45,7 +40,7 @@ def search(
     of a sampled search go into the study's record.
 
     Args:
-        folder: The study and where it lives.
+        ledger: Of the study.
         references: The runs of the arms that are not searched.
         engine: Who works on the runs.
         watcher: Told of progress.
@@ -57,11 +52,11 @@ def search(
         StudyError: The suite does not measure what is searched.
         KeyboardInterrupt: After the runs under way have saved; the same call goes on.
     """
-    config = folder.study.config
+    config = ledger.study.config
     assert config.search is not None
     arms = config.searched_arms
     spaces = [[arm] for arm in arms] if config.search.per_arm else [arms]
-    books = [_Book(folder, watcher, config.search, space) for space in spaces]
+    books = [_Book(ledger, watcher, config.search, space) for space in spaces]
 
     def more() -> list[RunSpec]:
         # In turn, so that arms that are searched by themselves come forward together.
@@ -72,17 +67,17 @@ def search(
         for book in books:
             book.close(spec, error)
 
-    missing = enter(folder, references, watcher)
+    missing = enter(ledger, references, watcher)
     for book in books:
         missing += book.begin()
-    failed = work_off(folder, missing, engine, watcher, more=more, on_ended=close)
-    folder.importances = books[0].importances() if len(books) == 1 else None
-    folder.write()
+    failed = work_off(ledger, missing, engine, watcher, more=more, on_ended=close)
+    ledger.importances = books[0].importances() if len(books) == 1 else None
+    ledger.write()
     return failed
 
 
 @dataclass
-class _Entry:
+class _Asked:
     """A point of the search.
 
     Attributes:
@@ -99,27 +94,20 @@ class _Entry:
 class _Book:
     """The points of one space, of some of the searched arms, and what each point still waits for."""
 
-    def __init__(
-        self, folder: StudyFolder, watcher: Watcher, config: SearchConfig, arms: Sequence[str]
-    ) -> None:
-        self._folder, self._config, self._watcher = folder, config, watcher
+    def __init__(self, ledger: Ledger, watcher: Watcher, config: SearchConfig, arms: Sequence[str]) -> None:
+        self._ledger, self._config, self._watcher = ledger, config, watcher
         self._limit = config.trials
-        self._arms, self._domains = list(arms), domains_of(folder.study)
+        self._arms, self._domains = list(arms), domains_of(ledger.study)
         self._objectives = objectives_of(config)
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, _Asked] = {}
         self._notes: set[str] = set()
         directions = [one.direction for one in self._objectives]
         self._distributions = self._all_distributions()
-        metrics = [one.name for one in self._objectives]
-        self._trials = Trials(
-            folder.path, self._name(), self._distributions, metrics, directions, watcher.on_note
-        )
         self._adviser = Adviser(
             config.sampler,
             self._distributions,
             directions,
-            folder.study.config.seeds[0],
-            self._limit or 0,
+            ledger.study.config.seeds[0],
             self._is_active,
         )
 
@@ -133,7 +121,7 @@ class _Book:
     def begin(self) -> list[RunSpec]:
         """Enter the points that are known beforehand, and return their runs that are missing."""
         if self._config.sampler == "grid":
-            return self._enter(grid_points(self._folder.study, self._limit, self._arms))
+            return self._enter(grid_points(self._ledger.study, self._limit, self._arms))
         return self._enter(self._entered()[: self._limit])
 
     def more(self) -> list[RunSpec]:
@@ -154,16 +142,16 @@ class _Book:
             arm = params.pop(ARM, self._arms[0])
             point = Point(arm, {path: self._domains[path].rounded(value) for path, value in params.items()})
             try:  # each value is valid (`space_problems`), which they need not be together
-                specs = self._folder.planner.specs([arm], point.params)
+                specs = self._ledger.planner.specs([arm], point.params)
             except UserError as error:
                 self._note(f"not valid together: {error}")
                 return False
-            if specs[0].label in self._entries or any(spec.name in self._folder.runs for spec in specs):
+            if specs[0].label in self._entries or any(spec.name in self._ledger.runs for spec in specs):
                 return False
             found.append(point)
             return True
 
-        for point in first_points(self._folder.study, self._arms):
+        for point in first_points(self._ledger.study, self._arms):
             if accept(self._params_of(point)):
                 return found[0]
         if self._adviser.draw([entry.known for entry in self._entries.values()], accept):
@@ -179,7 +167,7 @@ class _Book:
     def _entered(self) -> list[Point]:
         """Return the points of the record that lie in the search space, in the order they were entered."""
         points = dict[str, Point]()
-        for run in self._folder.runs.values():
+        for run in self._ledger.runs.values():
             spec = run.spec
             chosen = {ARM: spec.arm, **spec.params}
             active = {path for path, domain in self._domains.items() if domain.is_active(chosen)}
@@ -189,13 +177,13 @@ class _Book:
         return list(points.values())
 
     def _enter(self, points: Sequence[Point]) -> list[RunSpec]:
-        planner, entries = self._folder.planner, list[_Entry]()
+        planner, entries = self._ledger.planner, list[_Asked]()
         for point in points:
             specs = planner.specs([point.arm], point.params)
             params = self._params_of(point)
-            entries.append(_Entry(params, specs, KnownPoint(params)))
+            entries.append(_Asked(params, specs, KnownPoint(params)))
         everything = [spec for entry in entries for spec in entry.specs]
-        missing = enter(self._folder, everything, self._watcher)
+        missing = enter(self._ledger, everything, self._watcher)
         self._entries |= {entry.specs[0].label: entry for entry in entries}
         left = {spec.id for spec in missing}
         for entry in entries:
@@ -207,37 +195,27 @@ class _Book:
 
     def close(self, spec: RunSpec, error: Exception | None) -> None:
         """Take note that a run has ended."""
-        for label, entry in self._entries.items():
-            if spec.id in {own.id for own in entry.specs}:
-                if error is None:
-                    self._look(entry)
-                else:
-                    self._trials.fail(label, entry.known, str(error))
+        for entry in self._entries.values():
+            if error is None and spec.id in {own.id for own in entry.specs}:
+                self._look(entry)
 
     def importances(self) -> Importances | None:
         """Return the share of the variance that each parameter explains; None on a grid."""
         if self._config.sampler == "grid":
             return None
-        scored = []
-        for entry in self._entries.values():
-            if entry.known.values:
-                score = self._objectives[0]
-                found = [(self._folder.scores(spec), spec) for spec in entry.specs]
-                values = [score.value_of(one, None, spec.numerics.device) for one, spec in found if one]
-                scored.append(ScoredPoint(entry.params, values))
-        return importances(scored, self._distributions)
+        known = [entry.known for entry in self._entries.values()]
+        return importances(known, len(self._ledger.study.config.seeds), self._distributions)
 
-    def _look(self, entry: _Entry) -> None:
+    def _look(self, entry: _Asked) -> None:
         """Tell what a point has given, where all of its runs are complete, or that it was pruned."""
-        label, runs = entry.specs[0].label, [self._folder.directory(spec) for spec in entry.specs]
+        runs = [self._ledger.directory(spec) for spec in entry.specs]
         probed = self._probed(entry.specs, runs)
-        if not all(self._folder.is_complete(spec) for spec in entry.specs):
-            if label in self._folder.pruned():
+        if not all(self._ledger.is_complete(spec) for spec in entry.specs):
+            if entry.specs[0].label in self._ledger.pruned():
                 entry.known = KnownPoint(entry.params, intermediate=probed, is_pruned=True)
-                self._trials.add(label, entry.known)
             return
         found = [
-            (self._folder.scores(spec), run.summary, spec.numerics.device)
+            (self._ledger.scores(spec), run.summary, spec.numerics.device)
             for run, spec in zip(runs, entry.specs, strict=True)
         ]
         values = [
@@ -248,7 +226,6 @@ class _Book:
             for name, limit in self._config.at_most.items()
         }
         entry.known = KnownPoint(entry.params, values, excess, probed)
-        self._trials.add(label, entry.known, _about(runs, [scores for scores, *_ in found]))
 
     def _probed(self, specs: Sequence[RunSpec], runs: Sequence[RunDir]) -> dict[int, float]:
         """Return percent of the training -> mean of what was measured there; none for two objectives."""
@@ -261,15 +238,6 @@ class _Book:
         return {percent: statistics.fmean(values) for percent, values in found.items()}
 
     # --------------------------------------------------------------------------------------------- inside
-
-    def _name(self) -> str:
-        """Return a name that no other search has: another space, base, seed or suite is another search."""
-        folder = self._folder
-        specs = folder.planner.specs(self._arms)
-        ids = [spec.id for spec in specs]
-        suites = list(dict.fromkeys(folder.suite_fingerprint(spec) for spec in specs))
-        space = self._config.model_dump(mode="json", exclude={"trials", "pruner"})
-        return f"{folder.study.config.name}-{digest([space, ids, suites])[:8]}"
 
     def _params_of(self, point: Point) -> dict[str, Any]:
         return {**({ARM: point.arm} if len(self._arms) > 1 else {}), **point.params}
@@ -285,12 +253,3 @@ class _Book:
         for path, domain in self._domains.items():
             found[path] = CategoricalDistribution(domain.grid()) if is_grid else distribution(domain)
         return found
-
-
-def _about(runs: Sequence[RunDir], scores: Sequence[Scores | None]) -> dict[str, Any]:
-    """Return what Optuna's dashboard shows beside the values of a point: its runs and its scores by group."""
-    found = [one.groups for one in scores if one is not None]
-    groups = found[0] if found else {}
-    means = {name: round(statistics.fmean(one[name].value for one in found), 6) for name in groups}
-    folders = (f"{run.path.parent.name}/{run.path.name}" for run in runs)
-    return {"runs": ", ".join(folders), **means}

@@ -21,8 +21,7 @@ from typing import Any
 from pgsbench.config.schema import StudyConfig
 from pgsbench.config.yaml_text import parse_yaml, read_text
 from pgsbench.errors import ConfigError, RunError, StudyError, nearest
-from pgsbench.execution.engine import Engine
-from pgsbench.execution.slots import Slots
+from pgsbench.execution.engine import Engine, Slots
 from pgsbench.execution.slurm_job import RunJob
 from pgsbench.records import files
 from pgsbench.records.run_records import Failure, Job
@@ -152,6 +151,8 @@ class SlurmEngine(Engine):
     Raises:
         ConfigError: The study does not fit the profile.
     """
+
+    goes_on = True
 
     def __init__(self, profile: Profile, config: StudyConfig, runs_root: Path) -> None:
         self._num_devices = profile.devices_for(config)

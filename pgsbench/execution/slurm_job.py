@@ -59,27 +59,17 @@ class RunJob:
         return "done"
 
     def _train(self, stop: Stop) -> None:
-        import torch
-
-        from pgsbench.execution.run import be_rank, own_device, run
+        from pgsbench.execution.run import run_launched
         from pgsbench.tracking.rundir import RunDir
-        from pgsbench.training.ranks import joined
 
-        path = Path(self.directory)
-        spec, root = RunDir(path).spec, path.parent.parent
-        if int(os.environ.get("SLURM_NTASKS", "1")) == 1:
-            devices = [f"cuda:{number}" for number in range(self.num_devices)]
-            if self.device == "cpu":
-                devices = ["cpu"] * self.num_devices
-            run(spec, root, devices=devices, threads=self.threads, stop=stop)
-            return
-        from submitit.helpers import TorchDistributedEnvironment
+        path, numbers = Path(self.directory), range(self.num_devices)
+        devices = [self.device if self.device == "cpu" else f"{self.device}:{number}" for number in numbers]
+        if int(os.environ.get("SLURM_NTASKS", "1")) > 1:
+            from submitit.helpers import TorchDistributedEnvironment
 
-        TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
-        torch.set_num_threads(self.threads)
-        device = own_device(self.device)
-        with joined(torch.device(device)) as ranks:
-            be_rank(spec, root, device, stop, ranks)
+            TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
+        root = path.parent.parent
+        run_launched(RunDir(path).spec, root, devices=devices, threads=self.threads, stop=stop)
 
 
 def _listen(signals: list[int]) -> None:

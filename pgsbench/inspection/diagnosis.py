@@ -1,58 +1,113 @@
-"""What masks do to real batches, before any training: ratio, objects, edges, place, agreement.
-
-And the threshold at which a mask hides a wanted share of them.
-"""
+"""``pgsbench masks diagnose``: what masks do to real batches, before any training."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import permutations
+from functools import partial
+from itertools import combinations, islice
+from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
+import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from pgsbench.data.shards import open_pairs, open_reader
 from pgsbench.data.store import Progress
-from pgsbench.errors import StudyError
-from pgsbench.inspection.first_masks import draw
+from pgsbench.disk.whole_files import unwritable
+from pgsbench.errors import ConfigError
+from pgsbench.inspection.inspected import draw, first_view, inspected, usable
 from pgsbench.masking.base import PatchView, Strategy
 from pgsbench.masking.coverage import objects_kept, overlap, top_edges_kept
+from pgsbench.models.clip import build
+from pgsbench.reporting.columns import OBJECTS
 from pgsbench.reporting.render import PERCENT, Format, Table
 
-#: Thresholds are looked for in [-1, 1], in steps of 1 / `_STEPS`.
-_STEPS = 10_000
+#: What is measured -> its column in the table.
+_COLUMNS = {
+    "effective_ratio": "effective ratio",
+    "ratio_p5": "5 %",
+    "ratio_p95": "95 %",
+    "top_edges": "top edges",
+    "objects_kept": "object shown",
+    "insides_kept": "insides",
+    "outlines_kept": "outlines",
+    "objects_nearly_gone": "nearly gone",
+    "seed_iou": "mask overlap",
+    "otn_residual": "OTN residual",
+}
+_FORMATS = {"otn_residual": Format("{:.1e}")}
+
+#: Numbers of a mask by name, in the order of the table; what is not known is left out.
+Numbers = dict[str, float]
 
 
-@dataclass(frozen=True)
-class MaskNumbers:
-    """What one strategy does; p pictures under each of s seeds.
+class Diagnosed(NamedTuple):
+    """What was measured and written.
 
     Attributes:
-        effective_ratio: (s * p,) share of the patches of each picture that have no influence.
-        keep_rate: (rows, cols) how often each place of the grid has an influence.
-        values: Numbers by name, in the order of a table; what is not known is left out.
+        table: As it is printed.
+        file: The same numbers, unrounded.
+        is_study: Whether the masks are those of a study.
     """
 
-    effective_ratio: NDArray[np.float64]
-    keep_rate: NDArray[np.float64]
-    values: dict[str, float]
+    table: Table
+    file: Path
+    is_study: bool
 
 
-@dataclass(frozen=True)
-class Diagnosis:
-    """What masks do to the same pictures.
+def diagnose_masks(
+    study_or_data: str,
+    *,
+    strategies: Sequence[str] | None = None,
+    batches: int = 8,
+    seeds: int = 2,
+    model: str | None = None,
+    to: Path | None = None,
+    output: Path = Path(),
+    progress: Progress = lambda *_: None,
+) -> Diagnosed:
+    """Measure what masks do to the first batches of a training, and write ``masks.csv``.
 
-    Attributes:
-        numbers: By strategy.
-        agreement: (strategies, strategies) mean intersection over union of what two strategies show of a
-            picture under different seeds; on the diagonal the same strategy under two seeds.
+    Only the pictures of these batches are decoded, and only shards that decide them are looked into.
+
+    Args:
+        study_or_data: A study, a built-in data set, or webdataset shards.
+        strategies: Names; None: a study's arms, and on data all but none, and but flip, which masks as
+            random does.
+        batches: Training batches to look at; their pictures are held in memory.
+        seeds: Seeds of each mask, at least 2.
+        model: Whose patches; None: the study's, scenes-vit for data.
+        to: Folder of the file; None: ``reports/STUDY/masks`` below `output`, or ``masks-DATA``.
+        output: The folder of ``reports/``.
+        progress: Told how far it is.
+
+    Raises:
+        UserError: There is no such study, data or strategy, or nothing can be measured.
     """
-
-    numbers: dict[str, MaskNumbers]
-    agreement: NDArray[np.float64]
+    what = inspected(study_or_data, strategies)
+    folder = output / "reports" / what.name / "masks" if what.is_study else Path(f"masks-{what.name}")
+    folder = to or folder
+    if reason := unwritable(folder):
+        where = "--output" if what.is_study and not to else "--to"
+        raise ConfigError(f"nothing can be written here: {reason}", where=where, value=str(folder))
+    clip = build(model or what.model, seed=what.seed)
+    pairs = open_pairs(what.data, progress=progress)
+    look = partial(open_reader, image_size=clip.image_size, tokenize=clip.tokenize, progress=progress)
+    reader = look(pairs, what.data, few=True)
+    masks, notes = usable(what.strategies, has_objects=reader.has_objects)
+    some = islice(reader.batches(seed=what.seed, batch_size=what.batch_size), batches)
+    views = [first_view(clip, batch.images, batch.objects) for batch in some]
+    found = diagnose(masks, views, num_seeds=seeds, progress=progress)
+    rows, cols = views[0].grid
+    setting = (
+        f"{batches} batches of {what.batch_size} pictures, {rows} x {cols} patches, {seeds} seeds of each "
+        "mask, at progress 0: pixels only, as at the beginning of a training."
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "masks.csv"
+    pd.DataFrame([{"strategy": name, **numbers} for name, numbers in found.items()]).to_csv(file, index=False)
+    return Diagnosed(diagnosis_table(found, what.name, [setting, *notes]), file, what.is_study)
 
 
 def diagnose(
@@ -61,8 +116,8 @@ def diagnose(
     *,
     num_seeds: int,
     progress: Progress = lambda *_: None,
-) -> Diagnosis:
-    """Draw masks under several seeds and measure them.
+) -> dict[str, Numbers]:
+    """Draw masks under several seeds and return what they do, by strategy.
 
     Args:
         strategies: Name -> strategy that needs no training to be seen.
@@ -86,102 +141,47 @@ def diagnose(
                 if "otn_residual" in selection.diagnostics:
                     residuals[name].append(float(selection.diagnostics["otn_residual"]))
         progress("masking batches", step + 1, len(views))
-    by_seed = {name: torch.stack([torch.cat(of_seed) for of_seed in every]) for name, every in shown.items()}
-    agreement = np.array([[_agreement(a, b) for b in by_seed.values()] for a in by_seed.values()])
     shares = [view.objects for view in views if view.objects is not None]
-    numbers = {}
-    for index, (name, masks) in enumerate(by_seed.items()):
-        values = _values(masks, torch.cat(shares) if shares else None, torch.cat(top_edges[name]))
-        values["seed_iou"] = float(agreement[index, index])
-        if residuals[name]:
-            values["otn_residual"] = max(residuals[name])
-        numbers[name] = MaskNumbers(
-            1.0 - masks.double().mean(dim=2).flatten().numpy(),
-            masks.double().mean(dim=(0, 1)).view(views[0].grid).numpy(),
-            values,
-        )
-    return Diagnosis(numbers, agreement)
-
-
-def _agreement(ours: Tensor, theirs: Tensor) -> float:
-    # Under one seed strategies share their random numbers, and agree more than their rules do.
-    pairs = permutations(range(len(ours)), 2)
-    return float(torch.stack([overlap(ours[i], theirs[j]).mean() for i, j in pairs]).mean())
-
-
-def _values(masks: Tensor, objects: Tensor | None, top_edges: Tensor) -> dict[str, float]:
-    ratio = 1.0 - masks.double().mean(dim=2).flatten()
-    low, high = (float(ratio.quantile(share)) for share in (0.05, 0.95))
-    values = {"effective_ratio": float(ratio.mean()), "ratio_p5": low, "ratio_p95": high}
-    values["top_edges"] = float(top_edges.mean())
-    if objects is not None:
-        kept = objects_kept(objects.repeat(len(masks), 1), masks.flatten(0, 1))
-        values |= {name: float(value) for name, value in kept.items()}
-    return values
-
-
-def find_thresholds(
-    strategies: Mapping[str, Strategy], views: Sequence[PatchView], *, target: float, num_seeds: int
-) -> dict[str, tuple[Strategy, float]]:
-    """Find the lowest threshold at which the effective ratio is no more than `target`.
-
-    By bisection in [-1, 1], where the correlations of `cluster` lie, and the standard deviations within
-    which the ratio of `pgs` changes. The masks are those that `diagnose`
-    measures on the same pictures.
-
-    Args:
-        strategies: Name -> strategy that needs no training to be seen.
-        views: The batches.
-        target: Wanted share of the patches without influence, dropped or hidden, mean over pictures.
-        num_seeds: Seeds 0, 1, ... of the masks.
-
-    Returns:
-        By name the strategy with that threshold and the ratio that comes of it, where a threshold reaches it.
-
-    Raises:
-        StudyError: No strategy has such a threshold.
-    """
+    objects = torch.cat(shares) if shares else None
     found = {}
-    for name, strategy in strategies.items():
-        if not hasattr(strategy, "threshold"):
-            continue
-
-        def masked(step: int, strategy: Strategy = strategy) -> tuple[Strategy, float]:
-            changed: Strategy = replace(strategy, threshold=step / _STEPS)  # type: ignore[type-var]  # a dataclass
-            return changed, _ratio(changed, views, num_seeds)
-
-        steps = range(-_STEPS, _STEPS + 1)
-        try:
-            most, least = (masked(step)[1] for step in (steps[0], steps[-1]))
-        except ValueError:  # somebody else's strategy, whose threshold means something else
-            continue
-        if least < most and least <= target <= most:
-            found[name] = masked(steps[bisect_left(steps, -target, key=lambda step: -masked(step)[1])])
-    if not found:
-        raise StudyError(
-            "no strategy has a threshold that gives this ratio",
-            where="--find-threshold",
-            value=target,
-            way_out="name one whose ratio differs from picture to picture (cluster, pgs with a max_ratio), "
-            "with a mask_ratio below it",
-        )
+    for name, of_seeds in shown.items():
+        masks = torch.stack([torch.cat(batches) for batches in of_seeds])
+        found[name] = _numbers(masks, objects) | {"top_edges": float(torch.cat(top_edges[name]).mean())}
+        if residuals[name]:
+            found[name]["otn_residual"] = max(residuals[name])
     return found
 
 
-def _ratio(strategy: Strategy, views: Sequence[PatchView], num_seeds: int) -> float:
-    hidden = pictures = 0.0
-    for step, view in enumerate(views):
-        for seed in range(num_seeds):
-            ratio = draw(strategy, view, seed=seed, step=step).effective_ratio(view.num_patches)
-            hidden, pictures = hidden + float(ratio) * view.batch_size, pictures + view.batch_size
-    return hidden / pictures
+def _numbers(masks: Tensor, objects: Tensor | None) -> Numbers:
+    """Return what can be said of masks.
+
+    Args:
+        masks: (seeds, pictures, n) bool, which patches have an influence.
+        objects: (pictures, n) share of each patch that shows an object.
+    """
+    ratio = 1.0 - masks.double().mean(dim=2).flatten()
+    low, high = (float(ratio.quantile(share)) for share in (0.05, 0.95))
+    numbers = {"effective_ratio": float(ratio.mean()), "ratio_p5": low, "ratio_p95": high}
+    if objects is not None:
+        kept = objects_kept(objects.repeat(len(masks), 1), masks.flatten(0, 1))
+        numbers |= {name: float(value) for name, value in kept.items()}
+    pairs = [overlap(one, other).mean() for one, other in combinations(masks, 2)]
+    return numbers | {"seed_iou": float(torch.stack(pairs).mean())}
 
 
-def thresholds_table(found: Mapping[str, tuple[Strategy, float]], target: float) -> Table:
-    """Lay out what `find_thresholds` has found."""
-    return Table(
-        f"Thresholds for an effective ratio of {100 * target:g} %",
-        ["strategy", ("threshold", Format("{:.4f}")), ("effective ratio", PERCENT)],
-        [[name, getattr(strategy, "threshold"), ratio] for name, (strategy, ratio) in found.items()],  # noqa: B009
-        ["Those that are missing have no threshold, or none that gives this ratio."],
-    )
+def diagnosis_table(found: Mapping[str, Numbers], name: str, notes: Sequence[str] = ()) -> Table:
+    """Lay out what masks do: one row for each strategy."""
+    known = [key for key in _COLUMNS if any(key in numbers for numbers in found.values())]
+    rows = [[strategy, *(numbers.get(key, "") for key in known)] for strategy, numbers in found.items()]
+    notes = [
+        *notes,
+        "Percent. Effective ratio: share of patches without influence, its mean and how it varies from "
+        "picture to picture. Top edges: shown share of each picture's tenth of patches with the strongest "
+        "edges. Mask overlap: intersection over union of two seeds; 100 is always the same mask.",
+    ]
+    if "objects_kept" in known:
+        notes.append(f"Object shown: share of object pixels. {OBJECTS}")
+    if "otn_residual" in known:
+        notes.append("OTN residual: largest deviation of a row sum from 1, over all pictures; no percent.")
+    columns = [(_COLUMNS[key], _FORMATS.get(key, PERCENT)) for key in known]
+    return Table(f"Masks on {name}", ["strategy", *columns], rows, notes)

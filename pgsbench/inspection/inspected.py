@@ -1,4 +1,8 @@
-"""What is inspected: a study's arms on its data, or strategies on any training data."""
+"""What is inspected: a study's arms on its data, or strategies on any training data, as training begins.
+
+At its beginning (progress 0) only pixels count: strategies that compare tokens, too, get none. So no image
+tower has to run, and an untrained one would add noise.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,28 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+from torch import Tensor
+
+from pgsbench.config.data import DataConfig
 from pgsbench.config.schema import arm_name
-from pgsbench.errors import ConfigError, nearest
+from pgsbench.data import store
+from pgsbench.data.transforms import normalise
+from pgsbench.errors import ConfigError, StudyError, nearest
 from pgsbench.masking import STRATEGIES
-from pgsbench.study.shipped import find_study, shipped_studies
-
-if TYPE_CHECKING:
-    from pgsbench.config.schema import DataConfig
-    from pgsbench.masking.base import Strategy
+from pgsbench.masking.base import Fuser, PatchView, Selection, Strategy, view_of
+from pgsbench.masking.configure import configure, strategy_class
+from pgsbench.masking.coverage import object_shares
+from pgsbench.masking.noise import Draws
+from pgsbench.masking.pgs import Pgs, PgsStages
+from pgsbench.masking.selection_check import select_checked
+from pgsbench.models.clip import Clip
+from pgsbench.models.tower_layout import layout_of
+from pgsbench.study import studies
+from pgsbench.study.open import find_study, open_study_file
+from pgsbench.study.plan import with_arms
 
 #: Left out where all strategies are wanted: one masks nothing, the other as `random` does.
 NOT_APART = ("none", "flip")
@@ -54,15 +70,12 @@ def inspected(study_or_data: str, strategies: Sequence[str] | None = None) -> In
     Raises:
         UserError: It is neither, or there is no such strategy.
     """
-    from pgsbench.config.schema import DataConfig
-    from pgsbench.data import store
-
     if is_study(study_or_data):
         return arms_of_study(study_or_data, strategies)
     path, known = Path(study_or_data), [*store.BUILTIN, *store.own_names()]
     if re.fullmatch(r"[\w-]+", study_or_data) and study_or_data not in known and not path.exists():
-        studies = [one.stem for one in shipped_studies().rglob("*.yaml")]
-        way_out = nearest(study_or_data, [*studies, *known])
+        ship = [path.stem for path in studies().values()]
+        way_out = nearest(study_or_data, [*ship, *known])
         raise ConfigError("neither a study nor training data", value=study_or_data, way_out=way_out)
     name = path.parent.name if path.suffix == ".tar" else path.name  # shards are called after their folder
     masks = named_strategies(strategies or [one for one in STRATEGIES.builtin if one not in NOT_APART])
@@ -91,9 +104,6 @@ def arms_of_study(name: str, arms: Sequence[str] | None, *, mask_ratio: float | 
         ConfigError: The study has mistakes, or a strategy cannot have this mask ratio.
         StudyError: A name is neither an arm nor a strategy.
     """
-    from pgsbench.study.open import open_study_file
-    from pgsbench.study.plan import with_arms
-
     study = open_study_file(find_study(name))
     config, wanted = study.config, arms or study.config.arm_names
     complete = with_arms(study, wanted)
@@ -130,10 +140,58 @@ def named_strategies(names: Sequence[str], *, mask_ratio: float | None = None) -
 
 
 def _at_ratio(ratio: float | None, name: str, fields: Mapping[str, Any], *, where: str) -> Strategy:
-    from pgsbench.masking.configure import configure, strategy_class
-
     if ratio is not None and not 0 <= ratio < 1:
         raise ConfigError("must be in [0, 1)", where="--mask-ratio", value=ratio)
     if ratio is not None and "mask_ratio" in strategy_class(name, where=where).__dataclass_fields__:
         fields = {**fields, "mask_ratio": ratio}
     return configure(name, fields, where=where)
+
+
+def first_view(clip: Clip, images: Tensor, objects: Tensor | None) -> PatchView:
+    """Return what strategies see of (b, 3, h, w) uint8 pictures at progress 0.
+
+    Args:
+        clip: The model whose patches are meant.
+        images: Pictures at the model's size.
+        objects: (b, h, w) object maps, or None where unknown.
+    """
+    patch_size = layout_of(clip.model).patch_size
+    shares = None if objects is None else object_shares(objects, patch_size)
+    return view_of(normalise(images, clip.mean, clip.std), patch_size, objects=shares)
+
+
+def draw(strategy: Strategy, view: PatchView, *, seed: int, step: int) -> Selection:
+    """Choose patches as training with this seed does at this step.
+
+    Raises:
+        PluginError: The strategy looks at what it does not need, or its answer is malformed.
+    """
+    with torch.no_grad():
+        return select_checked(strategy, view, draws=Draws.of_batch(view.batch_size, seed=seed, step=step))
+
+
+def draw_stages(strategy: Pgs, view: PatchView, *, seed: int, step: int) -> PgsStages:
+    """Return edge map, candidates and scores of pgs on the way to what `draw` chooses."""
+    with torch.no_grad():
+        return strategy.stages(view, draws=Draws.of_batch(view.batch_size, seed=seed, step=step))
+
+
+def usable(strategies: Mapping[str, Strategy], *, has_objects: bool) -> tuple[dict[str, Strategy], list[str]]:
+    """Return the strategies that need no training to be seen, and a sentence on each that is left out.
+
+    Raises:
+        StudyError: No strategy is left.
+    """
+    reasons = {}
+    for name, strategy in strategies.items():
+        if "attention" in strategy.needs:
+            reasons[name] = "it needs the attention of a teacher"
+        elif isinstance(strategy, Fuser):
+            reasons[name] = "it merges tokens between the blocks of a tower"
+        elif "objects" in strategy.needs and not has_objects:
+            reasons[name] = "it needs object maps, which these data lack"
+    left = {name: strategy for name, strategy in strategies.items() if name not in reasons}
+    notes = [f"Left out: {name}; {reason}." for name, reason in reasons.items()]
+    if not left:
+        raise StudyError("no strategy can run on these data", way_out=" ".join(notes))
+    return left, notes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,31 +11,32 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from pgsbench.config.schema import DataConfig
+from pgsbench.config.data import DataConfig
 from pgsbench.data.damage import UnusableError
 from pgsbench.data.pairs import Pairs
-from pgsbench.data.shards import open_pairs, open_reader
-from pgsbench.data.source_names import resolve
+from pgsbench.data.shards import open_reader, resolve
 from pgsbench.data.transforms import Transform
 from pgsbench.errors import ConfigError, DataError
-from pgsbench.inspection.first_masks import draw, draw_stages, first_view, usable
-from pgsbench.inspection.inspected import arms_of_study, is_study, named_strategies
+from pgsbench.inspection.inspected import (
+    arms_of_study,
+    draw,
+    draw_stages,
+    first_view,
+    is_study,
+    named_strategies,
+    usable,
+)
 from pgsbench.masking.base import Strategy
-from pgsbench.masking.configure import configure_text, text_strategy_class
 from pgsbench.masking.coverage import appearance
 from pgsbench.masking.edges import edge_map
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.pgs_mixed import PgsMixed
-from pgsbench.masking.text.base import TextStrategy
 from pgsbench.masking.token_counts import token_count
 from pgsbench.models.clip import Clip, build
-from pgsbench.models.text_masking import TextMasking, pieces, word_counts
 from pgsbench.reporting.gallery import ShownSelection, mask_gallery
 
 #: What is shown where nobody says which.
 DEFAULT_STRATEGIES = ("pgs", "random", "grid")
-#: Drawn through the letter before it.
-STRIKE = "\N{COMBINING LONG STROKE OVERLAY}"
 
 
 def preview_masks(
@@ -45,8 +46,6 @@ def preview_masks(
     strategies: Sequence[str] | None = None,
     mask_ratio: float | None = None,
     count: int = 4,
-    texts: Sequence[str] | None = None,
-    keep: int | None = None,
     model: str | None = None,
     seed: int = 0,
 ) -> tuple[Figure, list[str]]:
@@ -59,8 +58,6 @@ def preview_masks(
             that cannot be shown.
         mask_ratio: Share of the patches that is masked; None: each mask's own.
         count: Pictures of a study or of data.
-        texts: Names of text strategies, whose captions stand below the pictures.
-        keep: Tokens of a caption that stay; None: each text strategy's own.
         model: Whose patches; None: the study's, scenes-vit for data, ViT-B-16 for image files.
         seed: Decides the pictures of data, and what is random in a mask.
 
@@ -76,7 +73,6 @@ def preview_masks(
             "name either image files, a study or --data", way_out="pgsbench masks preview --data scenes"
         )
     source, patches_of = data, "scenes-vit" if data else "ViT-B-16"
-    text_strategies = named_texts(texts or (), keep=keep)
     if len(images_or_study) == 1 and is_study(str(images_or_study[0])):
         study = arms_of_study(str(images_or_study[0]), strategies, mask_ratio=mask_ratio)
         chosen, source, patches_of = study.strategies, study.data.source, study.model
@@ -90,8 +86,7 @@ def preview_masks(
     chosen, notes = usable(chosen, has_objects=pictures.objects is not None)
     if strategies and notes:
         raise DataError("a preview cannot show this", where="--strategies", value=" ".join(notes))
-    captions = struck(pictures.captions, text_strategies, clip, source, seed=seed)
-    return preview(replace(pictures, captions=captions), chosen, clip, seed=seed), notes
+    return preview(pictures, chosen, clip, seed=seed), notes
 
 
 def preview(pictures: Pictures, strategies: Mapping[str, Strategy], clip: Clip, *, seed: int) -> Figure:
@@ -146,63 +141,6 @@ def _edge_title(strategy: Pgs) -> str:
     radius = strategy.edge_spread if isinstance(strategy, PgsMixed) else 0
     spread = f"\nspread {radius}" if radius else ""
     return f"edges{operator}{spread}"
-
-
-def named_texts(names: Sequence[str], *, keep: int | None = None) -> dict[str, TextStrategy]:
-    """Return text strategies by name, all at one budget where they have one and it is given.
-
-    Raises:
-        ConfigError: The budget is out of range.
-        PluginError: A name stands for no text strategy.
-    """
-    found = {}
-    for name in names:
-        has_budget = "keep" in text_strategy_class(name, where="--texts").__dataclass_fields__
-        fields = {"keep": keep} if keep is not None and has_budget else {}
-        found[name.rpartition(":")[2]] = configure_text(name, fields, where="--texts")
-    return found
-
-
-def struck(
-    captions: Sequence[str], texts: Mapping[str, TextStrategy], clip: Clip, train: str | None, *, seed: int
-) -> list[str]:
-    """Return each caption with a line below it for each text strategy, in which dropped words are struck out.
-
-    Args:
-        captions: The captions.
-        texts: Name -> text strategy.
-        clip: The model whose tokenizer and context are meant; its weights do not matter.
-        train: Training data that the captions are of, whose words are counted where a strategy needs it.
-        seed: Decides what is random.
-
-    Raises:
-        ConfigError: The captions are of no training data.
-        ModelError: The model cannot be given fewer tokens, or its tokenizer does not tell words.
-    """
-    if not texts:
-        return list(captions)
-    if train is None:
-        raise ConfigError("image files have no captions", where="--texts", way_out="name a study or --data")
-    ids = clip.tokenize(list(captions))
-    lines = [[caption] for caption in captions]
-    for name, strategy in texts.items():
-        if strategy.keep is None:
-            continue  # the caption above it is what it shows
-        counts = word_counts(open_pairs(train), clip.tokenize) if "counts" in strategy.needs else None
-        masking = TextMasking(clip, strategy, counts)
-        masking.begin_step(seed=seed, step=0)
-        stays = masking.choose(ids)
-        for row, line in enumerate(lines):
-            line.append(f"{name}: {_struck(ids[row], stays[row], clip)}")
-    return ["\n".join(line) for line in lines]
-
-
-def _struck(ids: Tensor, stays: Tensor, clip: Clip) -> str:
-    end = int(ids.argmax())  # the mark of the end is the highest id
-    text = ""
-    for piece, stayed in zip(pieces(clip.tokenize, ids[1:end]), stays[1:end].tolist(), strict=True):
-        text += piece if stayed else "".join(letter + STRIKE * (letter != " ") for letter in piece)
-    return text.strip()
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ STRATEGIES = Registry(
         "grid": "pgsbench.masking.grid:Grid",
         "block": "pgsbench.masking.random:Block",
         "oracle": "pgsbench.masking.guided:Oracle",
-        "cluster": "pgsbench.masking.cluster:Cluster",
+        "cluster": "pgsbench.masking.guided:Cluster",
         "attentive": "pgsbench.masking.guided:Attentive",
         "centred": "pgsbench.masking.random:Centred",
         "resize": "pgsbench.masking.fewer_tokens:Resize",

@@ -16,8 +16,7 @@ from pgsbench.disk.whole_files import atomic
 from pgsbench.errors import ModelError, UserError
 from pgsbench.hashing import digest, file_hash
 from pgsbench.models.clip import Clip, Tokenize, complete
-from pgsbench.models.openclip import open_clip
-from pgsbench.models.transform import eval_transform
+from pgsbench.models.openclip import eval_transform, open_clip
 
 CONFIG_FILE = "open_clip_config.json"
 WEIGHTS_FILE = "open_clip_model.safetensors"

@@ -17,8 +17,7 @@ from torch import Tensor, nn
 
 from pgsbench.errors import ModelError
 from pgsbench.models.architectures import CONFIG_FOLDER, check_name
-from pgsbench.models.openclip import open_clip
-from pgsbench.models.transform import check_preprocess
+from pgsbench.models.openclip import check_preprocess, open_clip
 
 #: (b, d) images, (b, d) texts, logit scale, logit bias or None -> 0-d loss.
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]

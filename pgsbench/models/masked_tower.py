@@ -6,10 +6,9 @@ nor buffers: the state dict stays open_clip's own, so any tool that loads open_c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -22,11 +21,12 @@ from pgsbench.masking.coverage import averaged, coarse, object_shares, objects_k
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.selection_check import select_checked
 from pgsbench.masking.token_counts import TokenCount, whole
-from pgsbench.models.ema_tower import EmaTower
-from pgsbench.models.passes import Passes
 from pgsbench.models.token_rows import TokenRows
 from pgsbench.models.tower_layout import TowerLayout, layout_of
-from pgsbench.models.tower_parts import DeviceClock, as_key_padding, embed, position_at, uncompiled
+from pgsbench.models.tower_parts import DeviceClock, EmaTower, as_key_padding, embed, position_at, uncompiled
+
+if TYPE_CHECKING:  # it imports this module
+    from pgsbench.models.attached import Passes
 
 
 def attach(model: nn.Module, strategy: Strategy) -> Masking:
@@ -57,7 +57,7 @@ def masking_of(model: nn.Module) -> Masking | None:
 class Masking(nn.Module):
     """The mask of one image tower: stands where patch dropout stood, and is the handle to steer it.
 
-    It masks in training mode only (see `at_eval`). What it draws for a picture follows from the seed, the
+    It masks in training mode only. What it draws for a picture follows from the seed, the
     step and the picture's number, which `begin_step` is given. So a part of a batch gets the masks that it
     has in the whole, on any process; and a pass that is run again during backward has the mask that it had,
     as long as backward runs before the next `begin_step`.
@@ -95,9 +95,8 @@ class Masking(nn.Module):
         self._objects: Tensor | None = None
         self._place: tuple[int, int] | None = None
         self._samples: Tensor | None = None
-        self._num_seen = 0  # pictures since `begin_step`
         self._progress = 0.0
-        self._masks_eval = self._is_checked = False
+        self._is_checked = False
         self._clock = DeviceClock()
 
     def begin_step(
@@ -122,9 +121,9 @@ class Masking(nn.Module):
             progress: Share of the training that is done, in [0, 1].
             objects: (b, h, w) maps at model resolution, non-zero where a picture shows an object.
         """
-        self._place, self._samples, self._num_seen = (seed, step), samples, 0
+        self._place, self._samples = (seed, step), samples
         self._progress, self._objects = progress, objects
-        if self._ema is not None and not self._masks_eval:
+        if self._ema is not None:
             with self._clock.running(self._ema.device):
                 self._ema.follow(step=step, progress=progress)
 
@@ -225,16 +224,6 @@ class Masking(nn.Module):
             found |= objects_kept(shares, self.shown(len(shares)))
         return {f"mask/{name}": float(value) for name, value in found.items()}
 
-    @contextmanager
-    def at_eval(self, *, seed: int = 0, progress: float = 1.0) -> Iterator[None]:
-        """Mask in evaluation mode too, to measure the gap between masked and whole pictures."""
-        self._masks_eval = True
-        try:
-            self.begin_step(seed=seed, step=-1, progress=progress)
-            yield
-        finally:
-            self._masks_eval = False
-
     def detach(self) -> None:
         """Take the mask off: the tower is again what it was. Does nothing once it is off, or replaced."""
         for hook in self._hooks:
@@ -264,12 +253,12 @@ class Masking(nn.Module):
         return self
 
     def _is_masking(self) -> bool:
-        return self._masks_eval or (self.training and self.active)
+        return self.training and self.active
 
     # The clock reads the time: this is the one place where `torch.compile` leaves its graph.
     @uncompiled
     def _choose(self, x: Tensor) -> Selection:
-        if self.passes is not None and not self._masks_eval:
+        if self.passes is not None:
             self.begin_step(**self.passes.next(len(x), x.device))
         with self._clock.running(x.device), torch.no_grad():
             attention = None
@@ -284,7 +273,7 @@ class Masking(nn.Module):
         self._images, self._is_checked = None, True
         if selection.visible is not None or selection.into is not None:
             self._layout.check_can("hide")
-        return selection.view(0) if self._masks_eval else selection
+        return selection
 
     def _view(self, x: Tensor, attention: Tensor | None) -> PatchView:
         layout, needs, grid = self._layout, self.strategy.needs, self._grid
@@ -327,9 +316,6 @@ class Masking(nn.Module):
         if self._place is None:
             raise RuntimeError("begin_step() must be called before a masked forward pass")
         seed, step = self._place
-        if self._masks_eval:  # the batches of an evaluation share one `begin_step`
-            first, self._num_seen = self._num_seen, self._num_seen + batch_size
-            return Draws(torch.arange(first, self._num_seen, device=device), seed=seed, step=step)
         if self._samples is None:
             return Draws.of_batch(batch_size, seed=seed, step=step, device=device)
         if len(self._samples) != batch_size:

@@ -85,7 +85,7 @@ class ModelCost:
         return self.num_text_blocks * self.text.flops(tokens) + projection
 
     def watching_flops(self, patches: int) -> int:
-        """Return the FLOPs of a second tower that watches a whole picture (`pgsbench.models.ema_tower`).
+        """Return the FLOPs of a second tower that watches a whole picture (`pgsbench.models.tower_parts`).
 
         All blocks but the last run; in each one, the class token alone asks for its attention.
         """

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 
 from pgsbench.errors import ModelError, UserError, nearest
@@ -81,7 +80,9 @@ def open_model(source: str, *, model: str | None = None, device: torch.device | 
         _check_tag(name, tag)
         clip = _fetch(name, tag, device)
     else:
-        way_out = "name a folder, a file, NAME:TAG (an architecture and its weights) or hf-hub:OWNER/NAME"
+        way_out = (
+            "name a folder, a file, NAME:TAG or hf-hub:OWNER/NAME; `pgsbench runs ls` lists the runs here"
+        )
         raise ModelError("there is no such checkpoint", value=source, way_out=way_out)
     return Opened(clip, state_hash(clip.model))
 
@@ -172,12 +173,11 @@ def _shapes_in(path: Path) -> dict[str, tuple[int, ...]]:
         ModelError: It holds something else, or more.
     """
     try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, "pt") as file:
-                return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch suggests to run the program in the file
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            weights = open_clip.factory.load_state_dict(str(path), device="cpu", weights_only=True)
+    except (AttributeError, StopIteration):  # a list, or nothing
+        weights = {}
     except Exception as error:  # a file that is no pickle can stop the reader in any way
         raise ModelError(
             f"not readable as plain weights, and anything more could run code: {brief(error)}",
@@ -185,18 +185,16 @@ def _shapes_in(path: Path) -> dict[str, tuple[int, ...]]:
             way_out="if you trust the file, save its state dict alone, once: "
             "torch.save(model.state_dict(), 'weights.pt')",
         ) from error
-    is_mapping = isinstance(content, Mapping)
-    weights = content.get("state_dict", content) if is_mapping else None
-    if not isinstance(weights, Mapping) or not any(isinstance(value, Tensor) for value in weights.values()):
+    tensors = {name: value for name, value in weights.items() if isinstance(value, Tensor)}
+    if not tensors:
         raise ModelError(
             "no weights by name in this file",
             where=str(path),
-            value=", ".join(map(str, content))[:200] if is_mapping else type(content).__name__,
+            value=", ".join(map(str, weights))[:200],
             way_out="save those alone, once: torch.save(torch.load(FILE)[KEY], 'weights.pt'), KEY the entry "
             "that holds them",
         )
-    tensors = {name: value for name, value in weights.items() if isinstance(value, Tensor)}
-    return {name.removeprefix("module."): tuple(value.shape) for name, value in tensors.items()}
+    return {name: tuple(value.shape) for name, value in tensors.items()}
 
 
 def _check_tag(name: str, tag: str) -> None:

@@ -136,17 +136,6 @@ def word_ends(tokenize: Tokenize) -> Tensor:
     return torch.tensor([text.endswith("</w>") for text in texts])
 
 
-def pieces(tokenize: Tokenize, ids: Tensor) -> list[str]:
-    """Return the text of each of (n,) tokens, with a space behind what ends a word.
-
-    Raises:
-        ModelError: The tokenizer is not CLIP's.
-    """
-    word_ends(tokenize)
-    decoder: Any = tokenize
-    return [decoder.decode([token]) for token in ids.tolist()]
-
-
 #: Raised when the same shards and tokenizer would be counted otherwise.
 _COUNTS_VERSION = 1
 #: Tokenizers that write this alike are the same.

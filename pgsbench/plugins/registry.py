@@ -14,15 +14,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.util
 import inspect
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.machinery import SourceFileLoader
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import CodeType
+from types import ModuleType
 from typing import Any
 
 from pgsbench.disk.whole_files import is_file
@@ -153,24 +151,14 @@ def _package_hash(source: Path) -> str:
     return hashlib.sha256(repr(sorted(names.items())).encode()).hexdigest()
 
 
-class _Uncached(SourceFileLoader):
-    """Reads the source each time: cached bytecode passes for an edited file of equal size and second."""
-
-    def get_code(self, fullname: str) -> CodeType:
-        """Return the compiled source."""
-        return self.source_to_code(self.get_data(self.path), self.path)
-
-
 def _import_file(path: Path, kind: str) -> Any:
     # One module per file and content: the same path gives the same class object, an edited file a new one.
     digest = hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()[:12]
     module_name = f"pgsbench_plugin_{path.stem}_{digest}"
     if module_name in sys.modules:
         return sys.modules[module_name]
-    spec = importlib.util.spec_from_file_location(module_name, path, loader=_Uncached(module_name, str(path)))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    module = ModuleType(module_name)
+    module.__file__ = str(path)
     sys.modules[module_name] = module  # dataclasses look their module up while it is being executed
     try:
         with blaming(
@@ -178,7 +166,8 @@ def _import_file(path: Path, kind: str) -> Any:
             where=str(path),
             way_out="run `python FILE` to see the whole traceback",
         ):
-            spec.loader.exec_module(module)
+            # Not from bytecode: a cache takes an edited file of equal size and second for the old one.
+            exec(compile(path.read_bytes(), path, "exec", dont_inherit=True), vars(module))
     except BaseException:
         del sys.modules[module_name]
         raise

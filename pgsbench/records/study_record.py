@@ -15,7 +15,7 @@ from pgsbench.records.run_spec import RunSpec
 
 
 @dataclass(frozen=True)
-class StudyRun:
+class Entry:
     """A run that a study asks for, and its directory.
 
     Attributes:
@@ -161,7 +161,7 @@ class StudyRecord:
     """
 
     config: StudyConfig
-    runs: tuple[StudyRun, ...]
+    runs: tuple[Entry, ...]
     source: str = ""
     command: str = ""
     importances: Importances | None = None

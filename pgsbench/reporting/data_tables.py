@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import chain
 from pathlib import Path
 
-from pgsbench.config.schema import DataConfig
+from pgsbench.config.data import DataConfig
 from pgsbench.data import shards, store
 from pgsbench.data.tar import CUT, NO_ARCHIVE
 from pgsbench.evaluation import task_data

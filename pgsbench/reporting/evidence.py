@@ -23,12 +23,12 @@ from pgsbench.disk.whole_files import UNREADABLE, atomic
 from pgsbench.errors import EvaluationError, RunError, StudyError
 from pgsbench.records import files
 from pgsbench.records.json_files import finite, read_record, write_record
-from pgsbench.records.run_records import Environment, PrunedMark, Summary
+from pgsbench.records.run_records import Environment, Measured, PrunedMark, Summary
 from pgsbench.records.scores import GroupMean, Score, Scores
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.reporting.recipe_spread import LENT
 from pgsbench.reporting.statistics.paired_values import SeedSpread
-from pgsbench.reporting.study_frames import PlannedRun, StudyFrames
+from pgsbench.reporting.study_frames import Frames, PlannedRun
 from pgsbench.tracking.rundir import RunDir
 from pgsbench.tracking.states import pruned_runs
 
@@ -84,7 +84,10 @@ class KeptScore:
 
 @dataclass(frozen=True)
 class KeptRun:
-    """A run that is on disk; see `PlannedRun`. What it logged is by column, a value for each line."""
+    """A run that is on disk; see `PlannedRun`. What it logged is by column, a value for each line.
+
+    `curve` has its scores on the way.
+    """
 
     done: bool
     environment: Environment | None
@@ -94,6 +97,7 @@ class KeptRun:
     suite_version: int = 0
     suite_fingerprint: str = ""
     scores: tuple[KeptScore, ...] = ()
+    curve: tuple[Measured, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ def has_evidence(folder: str | Path) -> bool:
 
 
 def write_evidence(
-    study: StudyFrames,
+    study: Frames,
     candidate: str,
     baselines: list[str],
     lent: Mapping[str, SeedSpread],
@@ -187,8 +191,8 @@ class _Packer:
                 way_out = "repeat the study's command: they are measured again"
                 raise RunError(rule, where=str(run.path), way_out=way_out) from error
         said = (scores.suite, scores.suite_version, scores.suite_fingerprint) if scores else ("", 0, "")
-        done = RunDir(run.path).is_done
-        return KeptRun(done, run.environment, run.summary, logged, *said, tuple(kept))
+        done, curve = RunDir(run.path).is_done, tuple(RunDir(run.path).curve())
+        return KeptRun(done, run.environment, run.summary, logged, *said, tuple(kept), curve)
 
     def _score(self, score: Score, m: Measurement) -> KeptScore:
         items = self._number(_as_bytes(m.items))
@@ -260,6 +264,8 @@ def _unpack(run: RunDir, kept: KeptRun, evidence: Evidence, outcomes: Mapping[st
     for line in zip(*kept.metrics.values(), strict=True):
         logged = zip(kept.metrics, line, strict=True)
         run.append_metrics({key: value for key, value in logged if value is not None})
+    for one in kept.curve:
+        run.append_curve(one)
     if kept.environment is not None:
         run.write_environment(kept.environment)
     if kept.summary is not None:

@@ -17,11 +17,12 @@ from pgsbench.records import files
 from pgsbench.records.run_spec import short, short_paths
 from pgsbench.reporting.answer import kind_of
 from pgsbench.reporting.decision.comparisons import decisions
+from pgsbench.reporting.during import during_figure
 from pgsbench.reporting.gallery import ShownSelection, mask_gallery
 from pgsbench.reporting.pareto import TIME, costs_of, points_of
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.intervals import Interval
-from pgsbench.reporting.study_frames import Gallery, StudyFrames
+from pgsbench.reporting.study_frames import Frames, Gallery
 from pgsbench.reporting.style import (
     FAINT,
     FIRST_WIDTH,
@@ -38,6 +39,7 @@ from pgsbench.reporting.style import (
     save,
     star,
     themed,
+    thousands,
 )
 from pgsbench.reporting.sweep import are_numbers, best_points, searched_labels, searched_values
 from pgsbench.reporting.tuned import tuned_figure
@@ -236,7 +238,7 @@ def _time_unit(largest: float) -> tuple[str, float]:
     return (" (minutes)", 60.0) if largest < 3 * 3600 else (" (hours)", 3600.0)
 
 
-def loss_curves(study: StudyFrames) -> Figure | None:
+def loss_curves(study: Frames) -> Figure | None:
     """Training loss against pairs seen: a line per label, its mean over seeds, points of an arm alike.
 
     None where there is no curve.
@@ -255,7 +257,7 @@ def loss_curves(study: StudyFrames) -> Figure | None:
                 axes.plot(mean.index, mean, color=pen.colour, linestyle=pen.dashes, linewidth=1.1, label=arm)
                 ends[arm] = (float(mean.iloc[-1]), arm, pen.colour)
         axes.set(xlabel="training pairs seen", ylabel="contrastive loss")
-        axes.xaxis.set_major_formatter(FuncFormatter(_thousands))
+        axes.xaxis.set_major_formatter(FuncFormatter(thousands))
         axes.margins(x=0.01)
         label_lines(axes, list(ends.values()))
     return figure
@@ -283,10 +285,6 @@ def masks(results: Results) -> Figure | None:
     return mask_gallery(pictures, shown, grid=first.grid, colours=colours)
 
 
-def _thousands(value: float, _: int) -> str:
-    return f"{value / 1e6:g} M" if value >= 1e6 else f"{value / 1e3:g} k" if value else "0"
-
-
 #: Kind of question -> name of its picture's file.
 FIRST = {"compare": "differences", "sweep": "sweep", "factors": "settings", "cost": "cost"}
 #: Name of the file -> what draws it from the results of a study.
@@ -296,6 +294,7 @@ ALL: dict[str, Callable[[Results], Figure | None]] = {
     "settings": settings,
     "cost": accuracy_cost,
     "tuned": tuned_figure,
+    "during": during_figure,
     "masks": masks,
     "loss": lambda results: loss_curves(results.study),
 }
@@ -305,11 +304,11 @@ def names_for(results: Results) -> list[str]:
     """Return the figures of a study: the picture of its question, what scores cost, masks and losses."""
     first = FIRST[kind_of(results)]
     tuned = ["tuned"] if results.study.record.tunings else []
-    wanted = dict.fromkeys([first, "cost", *tuned, "masks", "loss"])
+    wanted = dict.fromkeys([first, "cost", *tuned, "during", "masks", "loss"])
     return [name for name in wanted if name in ALL]
 
 
-def draw_masks(study: StudyFrames) -> None:
+def draw_masks(study: Frames) -> None:
     """Draw ``figures/masks.png`` of each complete run that lacks it, where MLflow finds it."""
     for run in study.runs:
         path, gallery = run.path / files.FIGURES / "masks.png", run.gallery

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,8 @@ from pgsbench.errors import RunError, StudyError
 from pgsbench.records.kept import kept_folder, parted
 from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import RunSpec, flatten, short
-from pgsbench.records.study_record import StudyRun
+from pgsbench.records.study_record import Entry
+from pgsbench.reporting.notebook import InNotebook, Part
 from pgsbench.reporting.render import COUNT, PERCENT, POINTS, Estimate, Format, Header, Table
 from pgsbench.reporting.statistics.intervals import Interval, difference
 from pgsbench.reporting.statistics.paired_values import PairedValues
@@ -28,7 +30,7 @@ _SCORE_COLUMNS = ("task", "group", "metric", "value", "low", "high", "chance", "
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(InNotebook):
     """A run on disk; made by `load_run`.
 
     Attributes:
@@ -39,6 +41,10 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({self.spec.id!r}, {self.spec.study}/{self.spec.name})"
+
+    def in_notebook(self) -> Iterable[Part]:
+        """Return what is known of it as tables."""
+        return run_tables(self)
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -201,7 +207,7 @@ def _measured(value: object) -> str:
 
 
 def _read(run: Run) -> PlannedRun:
-    return read_run(run.path.parent, StudyRun(run.spec, run.path.name))
+    return read_run(run.path.parent, Entry(run.spec, run.path.name))
 
 
 def _paired(both: list[PlannedRun], task: str) -> Interval | str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from pgsbench.progress import about, clock
 from pgsbench.reporting.render import COUNT, Format, Header, Table, counted
 from pgsbench.study.published import Compared, compare_with_published
 from pgsbench.tracking.states import STATES, RunStatus
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from pgsbench.execution.estimate import Cost
     from pgsbench.models.step_memory import StepMemory
     from pgsbench.records.run_spec import RunSpec
-    from pgsbench.study.study_file import StudyFile
+    from pgsbench.study.design import Design
 
 #: Column of the frame -> column of the table.
 _PLAN: dict[str, str | tuple[str, Format]] = {
@@ -98,7 +99,7 @@ def plan_table(study: str, frame: pd.DataFrame) -> Table:
         f"{counted(len(frame), 'run')}, {len(missing)} to train: {missing['samples'].sum():,} samples, "
         f"{missing['patch_tokens'].sum():,.0f} patch tokens, {missing['text_tokens'].sum():,} text tokens.",
         "TFLOP: matrix products of both towers, forward and backward, in 10^12 operations.",
-        f"{_about(missing['minutes'].sum() / len(devices))} of training, "
+        f"{about(60 * missing['minutes'].sum() / len(devices)).capitalize()} of training, "
         f"{counted(len(devices), 'run')} at a time on {', '.join(dict.fromkeys(devices))}: estimated from a "
         "few steps just now, for free cores, without reading data and evaluation.",
     ]
@@ -110,10 +111,6 @@ def plan_table(study: str, frame: pd.DataFrame) -> Table:
     if (frame["state"] == TO_CHOOSE).any():
         notes.append("Values to choose are not known yet: such runs have the arm's, or the space's middle.")
     return Table(f"Plan of {study}", list(_PLAN.values()), rows, notes)
-
-
-def _about(minutes: float) -> str:
-    return f"About {counted(round(minutes), 'minute')}" if minutes >= 1 else "Less than a minute"
 
 
 def status_frame(runs: Sequence[RunStatus]) -> pd.DataFrame:
@@ -132,18 +129,12 @@ def status_table(study: str, runs: Sequence[RunStatus]) -> Table:
         place = " ".join(part for part in (run.host, f"job {run.job}" if run.job else "") if part)
         rows.append([run.id, run.name, run.state, place, f"{run.step}/{run.steps}", speed, left])
     notes = [f"{run.name}: {run.why}{f' ({run.log})' if run.log else ''}" for run in runs if run.why]
-    numbers = [("speed", Format("{:.0f}/s")), ("left", Format(_clock))]
+    numbers = [("speed", Format("{:.0f}/s")), ("left", Format(clock))]
     header: Header = ["id", "run", "state", "where", "step", *numbers]
     return Table(f"{study}: {title or 'nothing is planned'}", header, rows, notes)
 
 
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}"
-
-
-def deviation_frame(file: StudyFile) -> pd.DataFrame:
+def deviation_frame(file: Design) -> pd.DataFrame:
     """Return one row for each setting of a study that is not the published one.
 
     Columns: setting, here, published, why (None where the study does not explain it), arms (names, joined by
@@ -292,7 +283,6 @@ def _cost_table(study: str, rows: Sequence[PlannedLabel], place: Place) -> Table
 
 def _sources(rows: Sequence[PlannedLabel]) -> list[str]:
     said = {
-        "past": "past runs: mean of this study's complete trainings and evaluations on such a device.",
         "steps": "steps timed: a few steps on made-up pictures, for free cores; reading data and "
         "evaluation are not in it.",
         "assumed": "assumed: FLOP by peak and share above, with the forward passes that micro-batches and "

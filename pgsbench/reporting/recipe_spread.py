@@ -26,7 +26,7 @@ from pgsbench.reporting.render import and_
 from pgsbench.reporting.statistics.paired_values import PairedValues, SeedSpread
 from pgsbench.reporting.statistics.task_values import ArmValues, shared_seeds
 from pgsbench.reporting.statistics.variance import seeds_of_one_arm
-from pgsbench.reporting.study_frames import StudyFrames, macro_means, read_run
+from pgsbench.reporting.study_frames import Frames, macro_means, read_run
 
 TABLE = "seed_spreads.jsonl"
 
@@ -129,7 +129,7 @@ class Lenders:
         return found.pop() if len(found) == 1 else None
 
     @cached_property
-    def _studies(self) -> list[StudyFrames]:
+    def _studies(self) -> list[Frames]:
         """The evaluated runs of other studies, none of them twice."""
         if self._recipe is None:
             return []
@@ -144,7 +144,7 @@ class Lenders:
                         if run.is_evaluated:
                             seen.add(training)
                             runs.append(run)
-                found += [StudyFrames(path.parent, record, tuple(runs))] if runs else []
+                found += [Frames(path.parent, record, tuple(runs))] if runs else []
         return found
 
     @cached_property

@@ -21,7 +21,7 @@ from pgsbench.reporting.statistics.intervals import (
 )
 from pgsbench.reporting.statistics.paired_values import PairedValues, SeedSpread
 from pgsbench.reporting.statistics.task_values import one_training, shared_seeds
-from pgsbench.reporting.study_frames import PlannedRun, StudyFrames, macro_means
+from pgsbench.reporting.study_frames import Frames, PlannedRun, macro_means
 from pgsbench.study.objective import Objective, check_baselines, is_above
 
 Told = TypeVar("Told")
@@ -50,7 +50,7 @@ class Results:
     """
 
     def __init__(
-        self, study: StudyFrames, *, candidate: str | None = None, baselines: Sequence[str] | None = None
+        self, study: Frames, *, candidate: str | None = None, baselines: Sequence[str] | None = None
     ) -> None:
         self.study = study
         self._paired: dict[tuple[str, frozenset[int]], PairedValues] = {}

@@ -22,7 +22,7 @@ from pgsbench.records import files
 from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.scores import Score, Scores
-from pgsbench.records.study_record import StudyRecord, StudyRun
+from pgsbench.records.study_record import Entry, StudyRecord
 from pgsbench.records.verdict_record import ALL_GROUPS
 from pgsbench.reporting.statistics.task_values import ArmValues, TaskValues
 from pgsbench.tracking.rundir import RunDir
@@ -116,7 +116,7 @@ class PlannedRun:
 
 
 @dataclass(frozen=True)
-class StudyFrames:
+class Frames:
     """A study and its runs.
 
     Attributes:
@@ -245,7 +245,7 @@ def macro_means(groups: Mapping[str, Collection[str]]) -> dict[str, dict[str, fl
     return {ALL_GROUPS: every, **found}
 
 
-def read_frames(folder: Path) -> StudyFrames:
+def read_frames(folder: Path) -> Frames:
     """Read a study and all its runs.
 
     Args:
@@ -262,10 +262,10 @@ def read_frames(folder: Path) -> StudyFrames:
         else read_run(folder.parent, run)
         for run in record.runs
     ]
-    return StudyFrames(folder, record, tuple(runs))
+    return Frames(folder, record, tuple(runs))
 
 
-def read_run(runs_root: Path, planned: StudyRun) -> PlannedRun:
+def read_run(runs_root: Path, planned: Entry) -> PlannedRun:
     """Return what is on disk of a planned run.
 
     Args:

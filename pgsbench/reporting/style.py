@@ -227,6 +227,11 @@ def percent_tick(value: float, _: int) -> str:
     return f"{round(100 * value, 1):g}"
 
 
+def thousands(value: float, _: int) -> str:
+    """Return a number of pairs as the text of a tick."""
+    return f"{value / 1e6:g} M" if value >= 1e6 else f"{value / 1e3:g} k" if value else "0"
+
+
 @dataclass(frozen=True)
 class Pen:
     """How one arm is drawn."""

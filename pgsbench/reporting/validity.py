@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from pgsbench.errors import StudyError, nearest
 from pgsbench.reporting import words
 from pgsbench.reporting.agreement import Match, ends, number, set_beside, shared_arms, signs
+from pgsbench.reporting.notebook import InNotebook, Part
 from pgsbench.reporting.render import COUNT, P_VALUE, POINTS, Format, Header, Table, points
 from pgsbench.reporting.results import RANDOM_ARMS, Results
 from pgsbench.reporting.style import INK, label_points, new_figure, pens, themed
@@ -26,7 +27,7 @@ _SIGNS = {
 
 
 @dataclass(frozen=True)
-class Validity:
+class Validity(InNotebook):
     """One or more worlds beside a reference; scores are shares in [0, 1], differences of such.
 
     Attributes:
@@ -92,6 +93,10 @@ class Validity:
         return "\n".join(
             said for match in self.matches for said in _sentences(match, self.candidate, self.baseline)
         )
+
+    def in_notebook(self) -> Iterable[Part]:
+        """Return the verdict, the figure and the tables."""
+        return [self.verdict, self.figure(), *self.tables]
 
     def figure(self) -> Figure:
         """Draw each arm's difference to the baseline in each world against the one in the reference."""

@@ -15,11 +15,11 @@ from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import DecisionPlan, Margin, StudyRecord
 from pgsbench.reporting.decision.comparisons import decisions
 from pgsbench.reporting.decision.decide import DEFAULT_MAX_SEEDS, looks_of
+from pgsbench.reporting.findings import Findings
 from pgsbench.reporting.recipe_spread import Lenders, training_of
 from pgsbench.reporting.render import counted, marked, points
 from pgsbench.reporting.statistics.comparison import Comparison
 from pgsbench.reporting.statistics.intervals import Interval
-from pgsbench.reporting.study_results import StudyResults
 from pgsbench.session.opening import open_study
 from pgsbench.session.study import Study
 from pgsbench.tracking.rundir import all_runs
@@ -30,7 +30,7 @@ def compare(
     candidate: str | None = None,
     study: str | Path = "baselines",
     **options: Any,
-) -> StudyResults:
+) -> Findings:
     """Compare a mask with others in one call: `open_study` with `options`, then `Study.compare`.
 
     Raises:
@@ -51,7 +51,7 @@ def compare_until_decided(
     max_seeds: int = DEFAULT_MAX_SEEDS,
     hours: float | None = None,
     on_look: Callable[[str], None] = lambda _: None,
-) -> StudyResults:
+) -> Findings:
     """Add seeds until every headline comparison is better, worse or equivalent, or the means are spent.
 
     Verdicts hold under all the looks (`pgsbench.reporting.decision`). The plan goes into the study's record
@@ -116,8 +116,8 @@ def _plan(study: Study, arms: Sequence[str], margin: float | str | None, max_see
         rule, way_out = f"a study has at most {MAX_SEEDS:,} seeds", "say less"
         raise ConfigError(rule, where="max-seeds", value=max_seeds, way_out=way_out)
     candidate, *others = map(arm_name, arms)
-    first_seed = study.file.config.seeds[0]
-    size = Margin.of(study.file.config.margin if margin is None else margin)
+    first_seed = study.design.config.seeds[0]
+    size = Margin.of(study.design.config.margin if margin is None else margin)
     asked = DecisionPlan(candidate, tuple(others), size, max_seeds, first_seed)
     folder = study.runs_root / study.name
     before = StudyRecord.read(folder).decision if (folder / files.STUDY).is_file() else None
@@ -148,8 +148,8 @@ def num_seen(runs_root: Path, specs: Sequence[RunSpec], candidate: str) -> int:
 
 
 def _all_seeds(study: Study, max_seeds: int) -> Study:
-    first = study.file.config.seeds[0]
-    return study.beside(study.file.with_seeds(range(first, first + max_seeds)))
+    first = study.design.config.seeds[0]
+    return study.beside(study.design.with_seeds(range(first, first + max_seeds)))
 
 
 def _said(one: Comparison) -> str:

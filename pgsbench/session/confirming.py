@@ -11,9 +11,9 @@ from pgsbench.config.schema import MAX_NAME, RunConfig
 from pgsbench.errors import StudyError
 from pgsbench.records.run_spec import RunSpec, flatten
 from pgsbench.records.study_record import copy_times
+from pgsbench.reporting.findings import Findings
 from pgsbench.reporting.ranking import ranking
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.study_results import StudyResults
 from pgsbench.session.study import Study
 
 #: A point that is the best with a lower probability is no rival.
@@ -22,7 +22,7 @@ MAX_RIVALS = 3
 _SECTIONS = ("data", "model", "strategy", "text", "training", "budget")
 
 
-def confirm(study: Study, results: StudyResults, *, seeds: int) -> StudyResults:
+def confirm(study: Study, results: Findings, *, seeds: int) -> Findings:
     """Compare the best point of a search with its rivals on fresh seeds, in the study ``<name>-confirm``.
 
     Rivals are the points that may be the best just as well, the best point of every other searched arm, the
@@ -39,8 +39,8 @@ def confirm(study: Study, results: StudyResults, *, seeds: int) -> StudyResults:
         UserError: A run failed.
     """
     found = results.statistics
-    config = study.file.config
-    own = study.file.run_config(config.base_arm, {}, config.seeds[0])
+    config = study.design.config
+    own = study.design.run_config(config.base_arm, {}, config.seeds[0])
     winner, *others = contenders(found, flatten(own.model_dump()))
     first = 1 + max(run.seed for run in found.study.runs)
     fresh = list(range(first, first + seeds))
@@ -48,7 +48,7 @@ def confirm(study: Study, results: StudyResults, *, seeds: int) -> StudyResults:
     settings = _settings(specs)
     base = RunConfig.model_validate(settings[winner])
     arms = {_name(label): _difference(settings[label], settings[winner]) for label in others}
-    file = study.file.variant("confirm")
+    design = study.design.variant("confirm")
     question = f"Does {winner}, the best point of {study.name}, hold with fresh seeds?"
     changed = {
         "question": question,
@@ -57,8 +57,8 @@ def confirm(study: Study, results: StudyResults, *, seeds: int) -> StudyResults:
         "arms": arms,
         **{section: getattr(base, section) for section in _SECTIONS},
     }
-    file = replace(file, config=file.config.model_copy(update=changed), source="")
-    again = study.beside(file)
+    design = replace(design, config=design.config.model_copy(update=changed), source="")
+    again = study.beside(design)
     copy_times(study.runs_root / study.name, study.runs_root / again.name)  # they decide how many pairs
     confirmed = again.compare(list(arms), seeds=fresh)
     again.check_failed()

@@ -21,7 +21,7 @@ from pgsbench.hashing import file_hash
 from pgsbench.models import checkpoint
 from pgsbench.models.foreign import Foreign
 from pgsbench.records.run_spec import Numerics, RunSpec
-from pgsbench.records.study_record import StudyRecord, StudyRun
+from pgsbench.records.study_record import Entry, StudyRecord
 from pgsbench.tracking.rundir import RunDir
 
 _PRECISIONS = {"amp": "fp16", "fp16": "fp16", "pure_fp16": "fp16", "fp32": "fp32"}
@@ -74,7 +74,7 @@ def import_runs(
         evaluate_checkpoint(directory.path, suite, to=directory.path, device=device, progress=progress)
         directory.mark_done()
         yield directory
-    planned = tuple(StudyRun(spec, spec.folder, fingerprint) for spec in specs)
+    planned = tuple(Entry(spec, spec.folder, fingerprint) for spec in specs)
     StudyRecord(_study(study, suite, specs), planned).write(runs_root / study)
 
 

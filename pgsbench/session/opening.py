@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pgsbench.config.schema import StudyConfig
 from pgsbench.disk.whole_files import unwritable
-from pgsbench.errors import ConfigError
-from pgsbench.execution.engines import engine_named
+from pgsbench.errors import ConfigError, nearest
+from pgsbench.execution.dask import DaskEngine
+from pgsbench.execution.engine import Engine, plan_slots, threads_of_environment
+from pgsbench.execution.local import LocalEngine
+from pgsbench.execution.slurm import SlurmEngine, read_profile
 from pgsbench.session.study import Study
+from pgsbench.study.design import Design
 from pgsbench.study.open import open_by_name
-from pgsbench.study.study_file import StudyFile
 
 
 def open_study(
@@ -37,7 +41,7 @@ def open_study(
 
 
 def work_on(
-    file: StudyFile,
+    design: Design,
     *,
     output: str | Path = ".",
     jobs: int | None = None,
@@ -47,10 +51,10 @@ def work_on(
     wait: bool = True,
     command: str = "",
 ) -> Study:
-    """Take a study file that is open to work.
+    """Take a study that has been read to work.
 
     Args:
-        file: The study file.
+        design: The study.
         output: The folder of ``runs/`` and ``reports/``.
         jobs: At most this many runs at a time.
         device: ``auto``, ``cpu``, ``cuda`` or one GPU such as ``cuda:1``.
@@ -69,6 +73,42 @@ def work_on(
                 f"{part} cannot be written: {reason}", where="output", way_out="name another folder"
             )
     engine = engine_named(
-        on, file.config, Path(output, "runs").resolve(), jobs=jobs, device=device, threads=threads
+        on, design.config, Path(output, "runs").resolve(), jobs=jobs, device=device, threads=threads
     )
-    return Study(file, Path(output), engine, command=command, wait=wait)
+    return Study(design, Path(output), engine, command=command, wait=wait)
+
+
+def engine_named(
+    on: str,
+    config: StudyConfig,
+    runs_root: Path,
+    *,
+    jobs: int | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+) -> Engine:
+    """Return the engine of a study.
+
+    Args:
+        on: ``local``, ``slurm``, ``slurm:PROFILE`` or ``dask:ADDRESS``.
+        config: The study.
+        runs_root: The folder of all studies.
+        jobs: On this machine at most this many runs at a time.
+        device: ``auto``, ``cpu``, ``cuda`` or one GPU such as ``cuda:1``; a profile says it itself.
+        threads: CPU threads of a run; likewise.
+
+    Raises:
+        UserError: There is no such engine, profile or device, or the study does not fit it.
+    """
+    kind, _, name = on.partition(":")
+    together = config.devices_per_run
+    if on == "local":
+        slots = plan_slots(jobs=jobs, device=device, threads=threads, devices_per_run=together)
+        return LocalEngine(slots, runs_root)
+    if kind == "slurm":
+        return SlurmEngine(read_profile(name), config, runs_root)
+    if kind == "dask" and name:
+        threads = threads or threads_of_environment()
+        return DaskEngine(name, device=device, threads=threads, devices_per_run=together, runs_root=runs_root)
+    way_out = nearest(on, ["local", "slurm", "slurm:PROFILE", "dask:ADDRESS"])
+    raise ConfigError("no such engine", where="--on", value=on, way_out=way_out)

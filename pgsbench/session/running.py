@@ -6,21 +6,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-
 from pgsbench.devices import devices_named
 from pgsbench.disk.held import holder_of
 from pgsbench.errors import Interrupted, RunError
-from pgsbench.execution.run import Stop, be_rank, own_device
-from pgsbench.execution.run import run as work_on_run
-from pgsbench.execution.slots import threads_of_environment
+from pgsbench.execution.engine import threads_of_environment
+from pgsbench.execution.run import Stop, run_launched
 from pgsbench.execution.slurm import fail_vanished
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.reporting.run_list import study_folder
 from pgsbench.study.plan import torch_version
 from pgsbench.tracking.rundir import RunDir
 from pgsbench.tracking.states import ENDED, RunStatus, statuses
-from pgsbench.training.ranks import joined, launched
 
 #: Between two looks of `watch`.
 WATCH_SECONDS = 5.0
@@ -53,13 +49,7 @@ def run(directory: str | Path, *, device: str = "auto", threads: int | None = No
     threads = threads or planned.threads or threads_of_environment()
     stop.listen(is_first=True)
     try:
-        if launched()[1] == 1:
-            work_on_run(spec, root, devices=[kind], threads=threads, stop=stop)
-        else:
-            torch.set_num_threads(threads)
-            own = own_device(kind.partition(":")[0])
-            with joined(torch.device(own)) as ranks:
-                be_rank(spec, root, own, stop, ranks)
+        run_launched(spec, root, devices=[kind], threads=threads, stop=stop)
     except Interrupted:
         raise KeyboardInterrupt from None
     return found

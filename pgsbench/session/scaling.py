@@ -1,9 +1,9 @@
-"""A study at several budgets: which mask pays at which scale, and whether that could be foretold."""
+"""A study at several budgets: which mask pays at which scale, and whether that could be predicted."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -13,17 +13,18 @@ from pgsbench.config.training import MAX_SAMPLES
 from pgsbench.errors import ConfigError
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import copy_times
-from pgsbench.reporting.pages.scale_page import ScalePlan, write_prediction, write_scale_report
+from pgsbench.reporting.notebook import InNotebook, Part
+from pgsbench.reporting.pages.scale_page import FIGURE, ScalePlan, write_prediction, write_scale_report
 from pgsbench.reporting.plan_tables import plan_table
 from pgsbench.reporting.render import Table
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.scale import MIN_BUDGETS, UNITS
 from pgsbench.session.study import Study
-from pgsbench.study.study_file import StudyFile
+from pgsbench.study.design import Design
 
 
 @dataclass(frozen=True)
-class Scaled:
+class Scaled(InNotebook):
     """What a study says at several budgets.
 
     Attributes:
@@ -34,6 +35,10 @@ class Scaled:
 
     tables: tuple[Table, ...]
     folder: Path
+
+    def in_notebook(self) -> Iterable[Part]:
+        """Return the curves and the tables."""
+        return [self.folder / FIGURE, *self.tables]
 
 
 def budgets_in(words: Sequence[str]) -> list[float]:
@@ -52,7 +57,7 @@ def budgets_in(words: Sequence[str]) -> list[float]:
 def scale(
     study: Study, budgets: Sequence[float], *, hold_out: float | None = None, unit: str = "flops"
 ) -> Scaled:
-    """Train a study's arms at growing budgets, fit each, and foretell the budget that is held out.
+    """Train a study's arms at growing budgets, fit each, and predict the budget that is held out.
 
     The prediction is written to ``prediction.json`` before the budget that is held out is trained. Each
     budget is a study of its own, ``<name>-x0.5`` for half the samples, or for half of the study's `budget`.
@@ -69,7 +74,7 @@ def scale(
         UserError: There are too few budgets, two give as many steps, one is more than any training has, an
             arm sets its own samples or budget, or a run failed.
     """
-    check(study.file, budgets, hold_out, unit)
+    check(study.design, budgets, hold_out, unit)
     study.tune()
     name = f"{study.name}-scale"
     # A budget that is named twice is no second measurement.
@@ -95,7 +100,7 @@ def dry_run(study: Study, budgets: Sequence[float], *, hold_out: float | None = 
     Raises:
         ConfigError: As `scale`.
     """
-    check(study.file, budgets, hold_out)
+    check(study.design, budgets, hold_out)
     tables, before = list[Table](), list[RunSpec]()
     for one in _planned(study, sorted(set(budgets)), hold_out):
         one.foreseen = tuple(before)
@@ -104,7 +109,7 @@ def dry_run(study: Study, budgets: Sequence[float], *, hold_out: float | None = 
     return tables
 
 
-def check(file: StudyFile, budgets: Sequence[float], hold_out: float | None, unit: str = "flops") -> None:
+def check(design: Design, budgets: Sequence[float], hold_out: float | None, unit: str = "flops") -> None:
     """Raise ConfigError where a study cannot be scaled so."""
     if len(set(budgets)) < MIN_BUDGETS or not all(0 < budget < math.inf for budget in budgets):
         raise ConfigError(
@@ -120,7 +125,7 @@ def check(file: StudyFile, budgets: Sequence[float], hold_out: float | None, uni
         )
     if unit not in UNITS:
         raise ConfigError(f"a budget is in {', '.join(UNITS)}", where="unit", value=unit)
-    for arm, changed in file.config.arms.items():
+    for arm, changed in design.config.arms.items():
         if "budget" in changed:
             raise ConfigError("an arm has a budget of its own", where=f"arms.{arm}", way_out="leave it out")
         if "samples" in changed.get("training", {}) or "training.samples" in changed:
@@ -165,8 +170,8 @@ def _train(scaled: Study) -> Results:
 
 def _scaled(study: Study, factor: float) -> Study:
     """Return the study at a multiple of its samples, or of its budget."""
-    file = study.file.variant(f"x{factor:g}")
-    training, budget = file.config.training, file.config.budget
+    design = study.design.variant(f"x{factor:g}")
+    training, budget = design.config.training, design.config.budget
     changed: dict[str, Any] = {"search": None}
     if budget is None:
         if factor * training.samples > MAX_SAMPLES:
@@ -178,5 +183,5 @@ def _scaled(study: Study, factor: float) -> Study:
         changed["budget"] = budget.model_copy(update={"amount": factor * budget.amount})
         if budget.equal == "seconds":
             study.plan()  # times its steps, unless they have been: once, for all budgets
-            copy_times(study.runs_root / study.name, study.runs_root / file.config.name)
-    return study.beside(replace(file, config=file.config.model_copy(update=changed)))
+            copy_times(study.runs_root / study.name, study.runs_root / design.config.name)
+    return study.beside(replace(design, config=design.config.model_copy(update=changed)))

@@ -44,11 +44,6 @@ class Objective:
         return self.value(scores)
 
     @property
-    def is_mean(self) -> bool:
-        """Whether it is the mean of all groups."""
-        return self.name == MEAN
-
-    @property
     def task_and_metric(self) -> tuple[str, str]:
         """The task and the metric of ``TASK/METRIC``."""
         task, _, metric = self.name.rpartition("/")
@@ -61,7 +56,7 @@ class Objective:
             StudyError: The scores have no such number.
         """
         groups = {name: group.value for name, group in scores.groups.items()}
-        if self.is_mean:
+        if self.name == MEAN:
             return statistics.fmean(groups.values())
         if self.name in groups:
             return groups[self.name]
@@ -163,17 +158,25 @@ def objectives_of(search: SearchConfig) -> list[Objective]:
     return [Objective(score), *(Objective(cost.removeprefix("-"), is_cost=True) for cost in costs)]
 
 
-def check_baselines(baselines: Sequence[str], candidate: str | None = None) -> None:
+def check_baselines(
+    baselines: Sequence[str], candidate: str | None = None, arms: Sequence[str] = ("flip",)
+) -> None:
     """Check that there is something to compare.
+
+    Args:
+        baselines: Arms or strategies.
+        candidate: What they are compared with.
+        arms: Arms that could be named, for the way out.
 
     Raises:
         ConfigError: Baselines are one text, or none, or one is there twice, or is the candidate.
     """
-    arms = baselines if isinstance(baselines, str) else [arm_name(name) for name in baselines]
-    if isinstance(arms, str) or not arms or len(set(arms)) < len(arms):
+    named = baselines if isinstance(baselines, str) else [arm_name(name) for name in baselines]
+    way_out = f"--baselines {','.join(arm for arm in arms if arm != candidate) or 'flip'}"
+    if isinstance(named, str) or not named or len(set(named)) < len(named):
         # Twice, one would count as two comparisons: Holm's correction would be too strict.
-        rule, way_out = "a comparison needs a baseline, or a list of them, each once", "[flip], for example"
+        rule = "a comparison needs a baseline, or a list of them, each once"
         raise ConfigError(rule, where="baselines", value=baselines or None, way_out=way_out)
-    if candidate is not None and arm_name(candidate) in arms:
-        rule, way_out = "an arm cannot be compared with itself", "name other baselines, or another candidate"
+    if candidate is not None and arm_name(candidate) in named:
+        rule = "an arm cannot be compared with itself"
         raise ConfigError(rule, where="baselines", value=candidate, way_out=way_out)

@@ -11,14 +11,14 @@ from typing import Any
 from pgsbench.config.read import check_all, parse_override, set_path
 from pgsbench.config.schema import StudyConfig
 from pgsbench.config.yaml_text import parse_yaml, place_in, read_text
-from pgsbench.errors import ConfigError, UserError
+from pgsbench.disk.whole_files import is_file
+from pgsbench.errors import ConfigError, UserError, nearest
 from pgsbench.evaluation.suite import Suite, load_suite, part_named
 from pgsbench.hashing import digest
+from pgsbench.study import studies
+from pgsbench.study.design import Design
 from pgsbench.study.objective import Objective
-from pgsbench.study.shipped import find_study
 from pgsbench.study.space import space_problems
-from pgsbench.study.study_file import StudyFile
-from pgsbench.study.tuning import tuning_problems
 
 #: What may be overridden in a study without making it another one, whose report would replace the first's.
 _SAME_STUDY = {"question", "seeds", "search", "explained"}
@@ -29,7 +29,7 @@ def open_by_name(
     *,
     overrides: Sequence[str] | Mapping[str, object] = (),
     seeds: int | None = None,
-) -> StudyFile:
+) -> Design:
     """Open a study as people ask for it.
 
     Args:
@@ -44,14 +44,31 @@ def open_by_name(
     """
     if isinstance(overrides, Mapping):
         overrides = [f"{path}={json.dumps(value)}" for path, value in overrides.items()]
-    study = open_study_file(find_study(str(name)), overrides=overrides)
+    path = find_study(str(name))
+    study = open_study_file(path, overrides=overrides)
     changed = {override.partition("=")[0].strip().partition(".")[0] for override in overrides}
     if "name" not in changed and changed - _SAME_STUDY:
         study = study.variant(digest(sorted(overrides))[:6])
     return study if seeds is None else study.with_seeds(range(seeds))
 
 
-def open_study_file(path: Path, *, overrides: Sequence[str] = ()) -> StudyFile:
+def find_study(name: str) -> Path:
+    """Return the path of a study file: the path itself, or a shipped study by path, file or bare name.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if is_file(Path(name)):
+        return Path(name)
+    known = studies()
+    bare = Path(name).as_posix().removeprefix("studies/").removesuffix(".yaml")
+    if bare not in known:
+        way_out = nearest(bare, known)
+        raise ConfigError("there is no such study file", where="STUDY", value=name, way_out=way_out)
+    return known[bare]
+
+
+def open_study_file(path: Path, *, overrides: Sequence[str] = ()) -> Design:
     """Read and check a study file, the fields of its strategies included.
 
     Args:
@@ -82,9 +99,11 @@ def open_study_file(path: Path, *, overrides: Sequence[str] = ()) -> StudyFile:
     problems = list(checked.problems)
     if checked.model is None:
         raise ConfigError.collect(problems, where=str(path))
-    study = StudyFile(checked.model, source, path.parent, place)
+    study = Design(checked.model, source, path.parent, place)
     problems += _arm_problems(study)
-    problems += [*space_problems(study), *tuning_problems(study)]
+    problems += space_problems(study)
+    if study.config.tune is not None:
+        problems += space_problems(study.tuning(study.config.arm_names))
     problems += _suite_problems(study)
     if problems:
         raise ConfigError.collect(problems, where=str(path))
@@ -107,7 +126,7 @@ def _override(data: dict[str, Any], overrides: Sequence[str]) -> dict[str, str]:
     return given
 
 
-def _arm_problems(study: StudyFile) -> Iterator[UserError]:
+def _arm_problems(study: Design) -> Iterator[UserError]:
     seen = set()
     for arm in study.config.arm_names:
         for problem in study.try_run(arm, {}, study.config.seeds[0])[1]:
@@ -117,7 +136,7 @@ def _arm_problems(study: StudyFile) -> Iterator[UserError]:
                 yield located
 
 
-def _suite_problems(study: StudyFile) -> Iterator[UserError]:
+def _suite_problems(study: Design) -> Iterator[UserError]:
     search, during = study.config.search, study.config.evaluation.during
     checks: list[Callable[[Suite], object]] = []
     if search is not None:

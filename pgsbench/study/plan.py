@@ -9,7 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pgsbench.config.schema import DataConfig, RunConfig, arm_name
+from pgsbench.config.data import DataConfig
+from pgsbench.config.schema import RunConfig, arm_name
 from pgsbench.config.training import TrainingConfig
 from pgsbench.data import shards
 from pgsbench.data.store import Progress
@@ -20,9 +21,9 @@ from pgsbench.models.architectures import file_hash_of
 from pgsbench.models.start import pretrained_id
 from pgsbench.records.run_spec import RESULTS_VERSION, Numerics, RunSpec, flatten
 from pgsbench.study.budget import Pace, spend
+from pgsbench.study.design import Design
 from pgsbench.study.objective import check_costs
 from pgsbench.study.space import domains_of
-from pgsbench.study.study_file import StudyFile
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Planner:
 
     def __init__(
         self,
-        study: StudyFile,
+        study: Design,
         *,
         device: str = "cpu",
         threads: int = 1,
@@ -77,9 +78,7 @@ class Planner:
         """
         return [self.spec(arm, seed, params or {}) for seed in self.study.config.seeds for arm in arms]
 
-    def spec(
-        self, arm: str, seed: int, params: Mapping[str, Any], *, study: StudyFile | None = None
-    ) -> RunSpec:
+    def spec(self, arm: str, seed: int, params: Mapping[str, Any], *, study: Design | None = None) -> RunSpec:
         """Return one run; see `specs`.
 
         Args:
@@ -112,11 +111,6 @@ class Planner:
         if spec.arm not in study.config.arm_names:
             raise StudyError("the study has no such arm", where=study.config.name, value=spec.arm)
         return self.spec(spec.arm, spec.seed, spec.params, study=study)
-
-    @property
-    def numerics(self) -> Numerics:
-        """On what arithmetic the base is trained."""
-        return self._numerics(self.study.config.training)
 
     def _data_of(self, data: DataConfig) -> str:
         key = f"{data.source} {data.weights}"
@@ -164,7 +158,7 @@ def _contents(config: RunConfig, data: str) -> dict[str, Any]:
     }
 
 
-def with_arms(study: StudyFile, wanted: Sequence[str]) -> StudyFile:
+def with_arms(study: Design, wanted: Sequence[str]) -> Design:
     """Return the study with an arm for each wanted name: one it has, or one that is only a strategy.
 
     Args:
@@ -206,7 +200,7 @@ def _from_here(strategy: str) -> str:
     return str(Path(strategy).absolute())
 
 
-def reference_arms(study: StudyFile) -> list[str]:
+def reference_arms(study: Design) -> list[str]:
     """Return the arms that are trained once, beside the search; none beside arms searched by themselves."""
     if study.config.search is not None and study.config.search.per_arm:
         return []
@@ -214,7 +208,7 @@ def reference_arms(study: StudyFile) -> list[str]:
     return [name for name in study.config.arms if name not in searched]
 
 
-def grid_points(study: StudyFile, limit: int | None = None, arms: Sequence[str] | None = None) -> list[Point]:
+def grid_points(study: Design, limit: int | None = None, arms: Sequence[str] | None = None) -> list[Point]:
     """Return the points of a grid, at most `limit`: arm by arm, the last path changing fastest."""
     domains = domains_of(study)
     points = []
@@ -229,7 +223,7 @@ def grid_points(study: StudyFile, limit: int | None = None, arms: Sequence[str] 
     return points[:limit]
 
 
-def first_points(study: StudyFile, arms: Sequence[str]) -> list[Point]:
+def first_points(study: Design, arms: Sequence[str]) -> list[Point]:
     """Return the points that a search that samples begins with: those of the arms themselves, then `first`.
 
     A point that does not lie in the space is none of them.
@@ -249,7 +243,7 @@ def first_points(study: StudyFile, arms: Sequence[str]) -> list[Point]:
     return points
 
 
-def searched_points(study: StudyFile, trials: int | None = None) -> tuple[list[Point], bool]:
+def searched_points(study: Design, trials: int | None = None) -> tuple[list[Point], bool]:
     """Return the points that a search will ask for, and whether they are only stand-ins.
 
     A grid is known beforehand. A sampler chooses as it goes: its points stand at the middle of each range.

@@ -8,12 +8,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pgsbench.config.augmentation import AugmentConfig
+from pgsbench.config.data import AugmentConfig
 from pgsbench.config.yaml_text import parse_yaml
 from pgsbench.data.shards import augmentation
 from pgsbench.records.run_spec import flatten
 from pgsbench.study.budget import spend
-from pgsbench.study.study_file import StudyFile
+from pgsbench.study.design import Design
 
 PUBLISHED = Path(__file__).with_name("published.yaml")
 
@@ -87,10 +87,10 @@ def published() -> tuple[Mapping[str, Published], tuple[Method, ...]]:
     return _values(data["settings"]), tuple(methods)
 
 
-def compare_with_published(file: StudyFile) -> Compared:
+def compare_with_published(design: Design) -> Compared:
     """Return in what the arms of a study deviate from the published setting; no data is needed."""
     common, _ = published()
-    arms = {arm: settings_of(file, arm) for arm in file.config.arm_names}
+    arms = {arm: settings_of(design, arm) for arm in design.config.arm_names}
     methods = {arm: _method(arm, settings) for arm, settings in arms.items()}
     found: dict[str, tuple[str, Any, Published, list[str]]] = {}
     for arm, settings in arms.items():
@@ -101,19 +101,19 @@ def compare_with_published(file: StudyFile) -> Compared:
                 row = found.setdefault(repr((path, here, said)), (path, here, said, []))
                 row[3].append(arm)
     deviations = tuple(
-        Deviation(path, here, said.value, said.source, tuple(whose), file.config.explained.get(path))
+        Deviation(path, here, said.value, said.source, tuple(whose), design.config.explained.get(path))
         for path, here, said, whose in found.values()
     )
     return Compared(deviations, methods)
 
 
-def settings_of(file: StudyFile, arm: str) -> dict[str, Any]:
+def settings_of(design: Design, arm: str) -> dict[str, Any]:
     """Return what an arm is trained and tested with, by dotted path, as far as it can be resolved here.
 
     The warm-up is in steps, the precision that of a GPU, and `data.augment` has a name where it has one.
     Samples and warm-up that seconds pay for are None, as they depend on the machine.
     """
-    run = file.run_config(arm, {}, file.config.seeds[0])
+    run = design.run_config(arm, {}, design.config.seeds[0])
     is_timed = run.budget is not None and run.budget.equal == "seconds"
     training = (run if is_timed else spend(run)).training
     augment = augmentation(run.data)
@@ -124,9 +124,9 @@ def settings_of(file: StudyFile, arm: str) -> dict[str, Any]:
         "training.precision": training.precision_on("cuda"),
     }
     whole = {
-        "devices_per_run": file.config.devices_per_run,
-        "seeds": file.config.seeds,
-        "evaluation": file.config.evaluation.model_dump(mode="json"),
+        "devices_per_run": design.config.devices_per_run,
+        "seeds": design.config.seeds,
+        "evaluation": design.config.evaluation.model_dump(mode="json"),
     }
     left_out: Any = {"seed": True, "data": {"augment"}, "training": {"warmup_share"}}
     return flatten({**run.model_dump(mode="json", exclude=left_out), **whole}) | resolved

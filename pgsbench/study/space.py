@@ -9,8 +9,8 @@ from typing import Any
 
 from pgsbench.config.search import Listed, Range, SearchConfig
 from pgsbench.errors import ConfigError, UserError, nearest
+from pgsbench.study.design import Design
 from pgsbench.study.domains import Choices, Domain, Span, domain_of
-from pgsbench.study.study_file import StudyFile
 
 #: Largest number of points of a grid, all arms together; more would take years.
 MAX_POINTS = 10_000
@@ -18,7 +18,7 @@ MAX_POINTS = 10_000
 MAX_CHOICES = 1000
 
 
-def domains_of(study: StudyFile) -> dict[str, Domain]:
+def domains_of(study: Design) -> dict[str, Domain]:
     """Return the domain of each searched path.
 
     A range without a step over a field of whole numbers has a step of 1.
@@ -26,7 +26,7 @@ def domains_of(study: StudyFile) -> dict[str, Domain]:
     return {path: domain for path, (domain, _) in _domains(study).items()}
 
 
-def space_problems(study: StudyFile) -> Iterator[UserError]:
+def space_problems(study: Design) -> Iterator[UserError]:
     """Yield every mistake in a study's search; all paths are tried at their ends for every searched arm."""
     search = study.config.search
     if search is None:
@@ -51,7 +51,7 @@ def space_problems(study: StudyFile) -> Iterator[UserError]:
     yield from _count_problems(study, search, list(domains.values()))
 
 
-def _overlaps(study: StudyFile, search: SearchConfig) -> Iterator[UserError]:
+def _overlaps(study: Design, search: SearchConfig) -> Iterator[UserError]:
     for path in search.space:
         if inside := next((other for other in search.space if other.startswith(f"{path}.")), None):
             yield ConfigError(
@@ -61,7 +61,7 @@ def _overlaps(study: StudyFile, search: SearchConfig) -> Iterator[UserError]:
             )
 
 
-def _condition_problems(study: StudyFile, search: SearchConfig) -> Iterator[UserError]:
+def _condition_problems(study: Design, search: SearchConfig) -> Iterator[UserError]:
     before: dict[str, Domain] = {"arm": Choices(tuple(_searched(study)))}
     for path, given in search.space.items():
         for other, values in given.when.items() if isinstance(given, Range | Listed) else ():
@@ -86,7 +86,7 @@ def _condition_problems(study: StudyFile, search: SearchConfig) -> Iterator[User
 
 
 def _domain_problems(
-    study: StudyFile, search: SearchConfig, path: str, domains: Mapping[str, Domain], *, is_known: bool
+    study: Design, search: SearchConfig, path: str, domains: Mapping[str, Domain], *, is_known: bool
 ) -> Iterator[UserError]:
     domain = domains[path]
     where = study.place(f"search.space.{path}")
@@ -119,7 +119,7 @@ def _domain_problems(
 
 
 def _value_problems(
-    study: StudyFile,
+    study: Design,
     arm: str,
     path: str,
     value: Any,
@@ -144,7 +144,7 @@ def _value_problems(
     return alone
 
 
-def _count_problems(study: StudyFile, search: SearchConfig, domains: list[Domain]) -> Iterator[UserError]:
+def _count_problems(study: Design, search: SearchConfig, domains: list[Domain]) -> Iterator[UserError]:
     is_countable = all(isinstance(domain, Choices) or domain.step is not None for domain in domains)
     if search.sampler != "grid" or not is_countable:
         return
@@ -157,15 +157,15 @@ def _count_problems(study: StudyFile, search: SearchConfig, domains: list[Domain
         )
 
 
-def _searched(study: StudyFile) -> list[str]:
+def _searched(study: Design) -> list[str]:
     return [arm for arm in study.config.searched_arms if arm in study.config.arm_names]
 
 
-def _problems(study: StudyFile, arm: str, params: dict[str, Any]) -> list[UserError]:
+def _problems(study: Design, arm: str, params: dict[str, Any]) -> list[UserError]:
     return study.try_run(arm, params, study.config.seeds[0])[1]
 
 
-def _domains(study: StudyFile) -> dict[str, tuple[Domain, bool]]:
+def _domains(study: Design) -> dict[str, tuple[Domain, bool]]:
     """Return the domain of each path, and whether it is known if its field takes whole numbers only."""
     search = study.config.search
     found = {}
@@ -175,7 +175,7 @@ def _domains(study: StudyFile) -> dict[str, tuple[Domain, bool]]:
     return found
 
 
-def _takes_whole_numbers(study: StudyFile, path: str, given: Range) -> bool | None:
+def _takes_whole_numbers(study: Design, path: str, given: Range) -> bool | None:
     # A field of real numbers turns 2 into 2.0, one of whole numbers leaves it. None: no run says which.
     search = study.config.search
     assert search is not None

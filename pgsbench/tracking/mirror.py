@@ -8,10 +8,8 @@ machine that sees the run directories.
 
 from __future__ import annotations
 
-import getpass
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,16 +19,19 @@ from pgsbench.errors import RunError, without_password
 from pgsbench.hashing import digest
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.records.study_record import StudyRecord, StudyRun
+from pgsbench.records.study_record import Entry, StudyRecord
 from pgsbench.records.verdict_record import VerdictRecord
 from pgsbench.tracking import mlflow_text
-from pgsbench.tracking.mlflow_store import SENT, MlflowRun, Store, resolve_uri
+from pgsbench.tracking.mlflow_run import SENT, MlflowRun
+from pgsbench.tracking.mlflow_store import Store, resolve_uri
 from pgsbench.tracking.mlflow_verdict import log_best, sync_arms
 from pgsbench.tracking.rundir import RunDir
 from pgsbench.tracking.states import pruned_points
 
 #: After a failure training goes on alone for this long before the store is asked again.
 PAUSE_SECONDS = 60.0
+#: What MLflow shows as the source of a run.
+SOURCE = {"mlflow.source.name": "pgsbench", "mlflow.source.type": "LOCAL"}
 
 
 @dataclass(frozen=True)
@@ -88,11 +89,16 @@ def _sync(client: Any, experiment: str, folder: Path, report_folder: Path | None
     runs = {path: run for path, run in planned.items() if run.exists}
     alive = running or any(run.holder for run in runs.values())  # asked first: one that ends was not killed
     known = _known(client, experiment, folder.name)
-    parent = known.get("")
+    parent, params = known.get(""), mlflow_text.study_params(record.config)
+    if parent is not None and parent.run.data.params.items() - params.items():
+        client.delete_run(parent.id)  # a study that was edited: MLflow lets no param change
+        parent = None
     if parent is None:
         start_ms = min(map(mlflow_text.started_ms, runs.values()), default=int(1000 * time.time()))
-        tags = {"kind": "study", "study": folder.name} | _origin()
+        tags = {"kind": "study", "study": folder.name} | SOURCE
         parent = MlflowRun.create(client, experiment, folder.name, tags, start_ms)
+        parent.params(params)
+        _log_data(parent, record.runs[:1])
     verdict = VerdictRecord.read(report_folder) if report_folder else None
     arms = sync_arms(parent, record, runs, known, verdict) if verdict else {}
     colours = label_colours({run.spec.label: run.spec.arm for run in record.runs})
@@ -101,7 +107,7 @@ def _sync(client: Any, experiment: str, folder: Path, report_folder: Path | None
     # A training is one row, although it can be planned twice, as an arm and as a point of the search: as
     # two rows it would count twice in the page's groups and charts. The first plan gives its name, and
     # its page says the others.
-    plans: dict[str, list[StudyRun]] = {}
+    plans: dict[str, list[Entry]] = {}
     for one in record.runs:
         if one.directory in runs:
             plans.setdefault(one.directory, []).append(one)
@@ -148,7 +154,7 @@ def _known(client: Any, experiment: str, study: str) -> dict[str, MlflowRun]:
             return found
 
 
-def _sync_run(entry: MlflowRun, planned: StudyRun, run: RunDir) -> bool:
+def _sync_run(entry: MlflowRun, planned: Entry, run: RunDir) -> bool:
     """Bring one run up to date; return whether there was anything but its status to be sent."""
     is_held = run.holder is not None  # asked first: a run that ends meanwhile was not killed
     done = run.is_done
@@ -161,11 +167,11 @@ def _sync_run(entry: MlflowRun, planned: StudyRun, run: RunDir) -> bool:
     return is_new
 
 
-def _feed_run(entry: MlflowRun, planned: StudyRun, run: RunDir, *, done: bool) -> None:
+def _feed_run(entry: MlflowRun, planned: Entry, run: RunDir, *, done: bool) -> None:
     config, step = planned.spec.config, entry.sent.get("step", -1)
     if "state" not in entry.sent:
-        entry.params(mlflow_text.run_params(config.model_dump(mode="json")))
-        entry.dataset(Path(config.data.source).name, planned.spec.data, config.data.source)
+        entry.params(mlflow_text.params_of(config.model_dump(mode="json")))
+        _log_data(entry, [planned])
     thinned = mlflow_text.thin(run.metrics(), config.training.samples, done=done)
     new = [line for line in thinned if line["step"] > step]
     entry.points(mlflow_text.curve_points(new, mlflow_text.started_ms(run)))
@@ -177,6 +183,14 @@ def _feed_run(entry: MlflowRun, planned: StudyRun, run: RunDir, *, done: bool) -
         entry.files(run.path, [*run.path.glob("[!.]*.json"), *run.figures.glob("[!.]*.png")])
 
 
+def _log_data(entry: MlflowRun, runs: Sequence[Entry]) -> None:
+    """Name what runs are trained and tested on."""
+    for one in runs:
+        source, suite = one.spec.config.data.source, one.spec.evaluation.suite
+        entry.dataset("training", "/".join(Path(source).parts[-2:]), one.spec.data, source)
+        entry.dataset("evaluation", Path(suite).stem, one.suite_fingerprint or "unknown", suite)
+
+
 def _feed_parent(
     parent: MlflowRun,
     record: StudyRecord,
@@ -186,7 +200,8 @@ def _feed_parent(
 ) -> None:
     """Send what is new of the study as a whole."""
     experiment, study = parent.run.info.experiment_id, parent.tag("study")
-    note = mlflow_text.study_note(record, mlflow_text.arm_rows(record, runs), experiment)
+    note = mlflow_text.study_note(record, experiment)
+    parent.values(mlflow_text.study_metrics(record, runs))
     if verdict:
         arms = mlflow_text.runs_path(experiment, study, "arm")
         note = f"**{verdict.answer}**\n\n{verdict.certainty} [The arms side by side]({arms}).\n\n{note}"
@@ -216,16 +231,9 @@ def _tags(study: str, spec: RunSpec, run: RunDir) -> dict[str, str]:
         "seed": str(spec.seed),
         "strategy": spec.config.strategy.name,
         "text": spec.config.text.strategy,
-    } | _origin()
+    } | SOURCE
     if environment is not None and environment.git:
         tags["mlflow.source.git.commit"] = environment.git
-    return tags
-
-
-def _origin() -> dict[str, str]:
-    tags = {"mlflow.source.name": "pgsbench", "mlflow.source.type": "LOCAL"}
-    with suppress(OSError, KeyError):  # a container's user may have no name
-        tags["mlflow.user"] = getpass.getuser()
     return tags
 
 

@@ -1,18 +1,16 @@
-"""An MLflow store, reached without ever holding up a training, and one run in it: what it has been sent."""
+"""An MLflow store, reached without ever holding up a training, and what can be downloaded from it."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import socket
-import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock, Timeout
@@ -30,8 +28,8 @@ PATIENCE = {
 }
 #: Ports of servers whose address names none.
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306}
-#: What the page offers for an experiment: training runs first, not traces of language models.
-KIND = {"mlflow.experimentKind": "custom_model_development"}
+#: How a name begins that means something in a store.
+SCHEMES = ("runs:/", "models:/", "mlflow-artifacts:/")
 #: MLflow's own default, so that a plain ``mlflow ui`` in the same folder shows the same.
 DEFAULT = "sqlite:///mlflow.db"
 
@@ -116,7 +114,7 @@ class Store:
             if found is None:
                 # By default artifacts land in ./mlruns of whichever folder the process runs in.
                 folder = (database.parent / "mlruns" / self.experiment).as_uri() if database else None
-                yield client, client.create_experiment(self.experiment, artifact_location=folder, tags=KIND)
+                yield client, client.create_experiment(self.experiment, artifact_location=folder)
             else:
                 yield client, str(found.experiment_id)
 
@@ -149,107 +147,46 @@ def _require_answer(uri: str, *, wait_seconds: float = 3.0) -> None:
         raise RunError(f"the MLflow server does not answer ({error})", where=uri) from error
 
 
-#: Tag in which a run of the store says what it has been sent; the page hides tags that begin with mlflow.
-SENT = "mlflow.pgsbench.sent"
-Item = TypeVar("Item")
-
-#: MLflow's limits of one request.
-METRICS_A_REQUEST, NAMES_A_REQUEST = 1000, 100
+def is_artifact(source: str) -> bool:
+    """Tell whether a name is a URI of something in MLflow."""
+    return source.startswith(SCHEMES)
 
 
-class MlflowRun:
-    """A run in MLflow; tags, params, single values and the status are sent only where they differ there.
+def download(uri: str, folder: Path) -> Path:
+    """Download an artifact into `folder` and return its path there, of a model that of its checkpoint.
 
     Args:
-        client: MLflow client of the store.
-        run: The run as the store returned it.
+        uri: ``runs:/RUN_ID/path``, ``models:/NAME/VERSION``, ``models:/MODEL_ID``.
+        folder: Where to.
 
-    Attributes:
-        sent: What the store says that it has: its owner's notes, which `save` writes.
+    Raises:
+        RunError: The store does not answer, or there is no such artifact.
     """
+    with _asked(uri) as client, store_of_process(client.tracking_uri):
+        import mlflow
 
-    def __init__(self, client: Any, run: Any) -> None:
-        self.client, self.run, self.id = client, run, str(run.info.run_id)
-        self.sent: dict[str, Any] = json.loads(self.tag(SENT) or "{}")
-
-    @classmethod
-    def create(
-        cls, client: Any, experiment: str, name: str, tags: Mapping[str, str], start_ms: int
-    ) -> MlflowRun:
-        """Create a run that has been sent nothing yet."""
-        run = client.create_run(experiment, run_name=name, start_time=start_ms, tags={**tags, SENT: "{}"})
-        return cls(client, run)
-
-    def tag(self, name: str) -> str:
-        """Return a tag; empty where there is none."""
-        return str(self.run.data.tags.get(name, ""))
-
-    def save(self, **sent: object) -> None:
-        """Let the store know what it has been sent."""
-        self.sent |= sent
-        self.tags({SENT: json.dumps(self.sent, sort_keys=True)})
-
-    def tags(self, tags: Mapping[str, str]) -> None:
-        """Set the tags that are new or changed."""
-        from mlflow.entities import RunTag
-
-        new = {key: value for key, value in tags.items() if self.tag(key) != value}
-        if new:
-            self.client.log_batch(self.id, tags=[RunTag(key, value) for key, value in new.items()])
-        self.run.data.tags.update(new)
-
-    def params(self, params: Mapping[str, str]) -> None:
-        """Log the params that are new; MLflow lets none change."""
-        from mlflow.entities import Param
-
-        new = [Param(key, value) for key, value in params.items() if key not in self.run.data.params]
-        for part in _parts(new, NAMES_A_REQUEST):
-            self.client.log_batch(self.id, params=part)
-
-    def points(self, points: Sequence[tuple[str, float, int, int]]) -> None:
-        """Log metric values ``(name, value, time in ms, step)``.
-
-        Points that are there already are dropped by the store, so a repeated call does no harm.
-        """
-        from mlflow.entities import Metric
-
-        for part in _parts([Metric(*point) for point in points], METRICS_A_REQUEST):
-            self.client.log_batch(self.id, metrics=part)
-
-    def values(self, metrics: Mapping[str, float]) -> None:
-        """Log the single values that are new or changed; at step 0, as only then the page draws bars."""
-        there, now = self.run.data.metrics, int(1000 * time.time())
-        self.points([(name, value, now, 0) for name, value in metrics.items() if there.get(name) != value])
-
-    def files(self, folder: Path, paths: Iterable[Path], to: str = "") -> None:
-        """Upload files of a folder, those in folders below it to the same ones among the artifacts.
-
-        Args:
-            folder: The folder.
-            paths: The files.
-            to: Where among the artifacts the folder is.
-        """
-        for path in sorted(paths):
-            below = (Path(to) / path.relative_to(folder)).parent.as_posix()
-            self.client.log_artifact(self.id, str(path), None if below == "." else below)
-
-    def dataset(self, name: str, digest: str, source: str) -> None:
-        """Name the training data as an input."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        data = Dataset(name[:500], digest[:36], source_type="local", source=json.dumps({"uri": source}))
-        context = InputTag("mlflow.data.context", "training")
-        self.client.log_inputs(self.id, datasets=[DatasetInput(data, tags=[context])])
-
-    def status(self, status: str, end_ms: int) -> None:
-        """Set the run's status: ``RUNNING``, ``FINISHED`` or ``KILLED``."""
-        if self.run.info.status == status:
-            return
-        if status == "RUNNING":
-            self.client.update_run(self.id, status=status)
-        else:
-            self.client.set_terminated(self.id, status, end_time=end_ms)
+        found = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
+    checkpoint = found / "data" / "model"  # where the model of a study has it (`mlflow_verdict`)
+    return checkpoint if checkpoint.is_dir() else found
 
 
-def _parts(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
+@contextmanager
+def _asked(value: str) -> Iterator[Any]:
+    """Give a client of a store that exists; what the store refuses becomes the user's mistake."""
+    store = resolve_uri()
+    database = database_path(store)
+    if database and not database.is_file():  # MLflow would make an empty one
+        raise RunError(
+            "there is no MLflow store here", where=str(database), way_out="MLFLOW_TRACKING_URI names another"
+        )
+    try:
+        yield client_of(store)
+    except RunError:
+        raise
+    except Exception as error:  # MLflow's stores raise what their libraries raise
+        raise RunError(
+            f"MLflow refuses: {type(error).__name__}: {str(error).strip()[:200]}",
+            where=store,
+            value=value,
+            way_out="MLFLOW_TRACKING_URI names the store; `pgsbench ui` shows what is there",
+        ) from error

@@ -16,11 +16,12 @@ from statistics import fmean
 from typing import Any
 from urllib.parse import quote
 
+from pgsbench.config.schema import StudyConfig
 from pgsbench.config.search import MEAN
 from pgsbench.records import files
 from pgsbench.records.run_spec import flatten, short
 from pgsbench.records.scores import Scores
-from pgsbench.records.study_record import StudyRecord, StudyRun
+from pgsbench.records.study_record import StudyRecord
 from pgsbench.tracking.rundir import RunDir
 
 #: Keys of ``metrics.jsonl`` that become curves, and their names in MLflow.
@@ -41,8 +42,8 @@ MAX_KEYS = 60
 MAX_POINTS = 200
 #: Else the page opens for language models, with what training runs have at its end.
 WORKFLOW = "workflowType=machine_learning"
-#: Rows of the table on a study's page; the report has them all.
-MAX_ROWS = 30
+#: Arms whose scores stand on a study's page; the report has them all.
+MAX_ARMS = 30
 
 
 def valid_name(name: str) -> str:
@@ -56,11 +57,18 @@ def percent(share: float) -> float:
     return _rounded(100 * share)
 
 
-def run_params(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return a nested configuration as params: words as they are, all else as JSON."""
+def study_params(config: StudyConfig) -> dict[str, str]:
+    """Return what a study sets beside its seeds, which commands add to."""
+    beside = {"name", "question", "seeds", "arms", "tuned", "explained"}
+    return params_of({**config.model_dump(mode="json", exclude=beside), "arms": ", ".join(config.arm_names)})
+
+
+def params_of(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a nested configuration sets as params: words as they are, all else as JSON."""
     return {
         valid_name(path): value if isinstance(value, str) else json.dumps(value)
         for path, value in flatten(config).items()
+        if value is not None
     }
 
 
@@ -102,7 +110,6 @@ def run_metrics(run: RunDir, scores: Scores | None) -> dict[str, float]:
     found: dict[str, Any] = {}
     if summary := run.summary:
         found = {f"summary/{key}": value for key, value in flatten(vars(summary)).items()}
-        found["summary/training_time"] = summary.time_on(run.spec.numerics.device)
     if scores is not None:
         found |= {f"score/{group}": 100 * value for group, value in group_means(scores).items()}
         found |= {f"score/{one.task}_{one.metric}": 100 * one.value for one in scores.primary().values()}
@@ -125,61 +132,38 @@ def started_ms(run: RunDir) -> int:
     return int(1000 * (run.path / files.SPEC).stat().st_mtime)
 
 
-#: Of an arm or point its label, how many of its seeds are done, and means over them by group, as shares.
-ArmRow = tuple[str, str, dict[str, float]]
-
-
-def study_note(record: StudyRecord, rows: Sequence[ArmRow], experiment: str) -> str:
-    """Return the Markdown text of a study's page: its question, its arms so far, and how to reproduce it.
+def study_note(record: StudyRecord, experiment: str) -> str:
+    """Return the Markdown text of a study's page: its question, and how to reproduce it.
 
     Args:
         record: The study.
-        rows: Its arms.
         experiment: MLflow's id of the experiment.
     """
-    groups = list(dict.fromkeys(group for _, _, means in rows for group in means))
-    if len(rows) > MAX_ROWS and groups:
-        rows = sorted(rows, key=lambda row: -row[2].get(groups[0], 0.0))[:MAX_ROWS]
-    lines = [record.config.question.strip(), ""]
-    # The page sets no margins.
-    lines += ["| " + " | ".join(f"{name}&ensp;" for name in ("arm", "seeds done", *groups)) + " |"]
-    lines += ["|:--|--:|" + "--:|" * len(groups)]
-    for label, seeds, means in rows:
-        values = [f"{100 * means[group]:.1f}" if group in means else "–" for group in groups]
-        lines.append("| " + " | ".join([f"{label}&ensp;", seeds, *values]) + " |")
-    name = record.config.name
-    lines += [
-        "",
-        f"Means over seeds in percent, of at most {MAX_ROWS} arms. Intervals and paired differences: "
-        f"**Artifacts > report**. [All runs side by side]({runs_path(experiment, name)}).",
+    lines = [
+        record.config.question.strip(),
+        "Scores are means over seeds in percent. Intervals and paired differences: **Artifacts > report**. "
+        f"[All runs side by side]({runs_path(experiment, record.config.name)}).",
     ]
     if record.command:
-        lines += ["", "To reproduce (the study file is **Artifacts > study.yaml**):", ""]
-        lines += [f"    {record.command}"]
-    return "\n".join(lines)
+        lines.append(f"To reproduce (the study file is **Artifacts > study.yaml**):\n\n    {record.command}")
+    return "\n\n".join(lines)
 
 
-def arm_rows(record: StudyRecord, runs: Mapping[str, RunDir]) -> list[ArmRow]:
-    """Return the arms or points of a study.
+def study_metrics(record: StudyRecord, runs: Mapping[str, RunDir]) -> dict[str, float]:
+    """Return the mean score of each arm or point over the seeds that are done, in percent.
 
     Args:
         record: The study.
-        runs: Run directories that exist, by `StudyRun.directory`.
+        runs: Run directories that exist, by `Entry.directory`; of many arms the highest are told.
     """
-    by_label: dict[str, list[StudyRun]] = {}
+    values: dict[str, list[float]] = {}
     for planned in record.runs:
-        by_label.setdefault(planned.spec.label, []).append(planned)
-    rows = []
-    for label, members in by_label.items():
-        done = [one for one in members if one.directory in runs and runs[one.directory].is_done]
-        scores = [runs[one.directory].scores_of(one.suite_fingerprint) for one in done]
-        values: dict[str, list[float]] = {}
-        for one in scores:
-            for group, value in (group_means(one) if one else {}).items():
-                values.setdefault(group, []).append(value)
-        means = {group: fmean(found) for group, found in values.items()}
-        rows.append((label, f"{len(done)}/{len(members)}", means))
-    return rows
+        run = runs.get(planned.directory)
+        scores = run.scores_of(planned.suite_fingerprint) if run and run.is_done else None
+        if scores is not None and scores.groups:
+            values.setdefault(planned.spec.label, []).append(group_means(scores)[MEAN])
+    means = sorted(((fmean(found), label) for label, found in values.items()), reverse=True)
+    return {valid_name(f"score/{label}"): percent(mean) for mean, label in means[:MAX_ARMS]}
 
 
 def runs_path(experiment: str, study: str, kind: str = "run") -> str:

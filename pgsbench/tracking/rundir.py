@@ -111,7 +111,7 @@ class RunDir:
     def scores_of(self, suite_fingerprint: str) -> Scores | None:
         """Return the evaluation on this very suite, the last or an earlier one; None where there is none.
 
-        What shows a run as part of a study asks for its `StudyRun.suite_fingerprint`: another study that
+        What shows a run as part of a study asks for its `Entry.suite_fingerprint`: another study that
         shares the run may have tested it since, on a suite of its own.
 
         Args:

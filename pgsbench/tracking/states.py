@@ -14,7 +14,7 @@ from pgsbench.disk.held import Holder, holder_of
 from pgsbench.errors import Interrupted, RankLostError, RunHeldError, UserError
 from pgsbench.records import files
 from pgsbench.records.run_records import Failure, PrunedMark
-from pgsbench.records.study_record import StudyRecord, StudyRun
+from pgsbench.records.study_record import Entry, StudyRecord
 from pgsbench.tracking.rundir import RunDir, find_runs
 
 #: Lost: its process is gone; who gives the command again goes on with it.
@@ -95,7 +95,7 @@ def statuses(folder: Path) -> list[RunStatus]:
     return [_status(directories[one.spec.id], one, whys.get(one.spec.label)) for one in record.runs]
 
 
-def _status(run: RunDir, planned: StudyRun, why_pruned: str | None) -> RunStatus:
+def _status(run: RunDir, planned: Entry, why_pruned: str | None) -> RunStatus:
     spec, holder, job = planned.spec, holder_of(run.path), run.job
     steps, line = spec.config.training.steps, run.last_line()
     found = RunStatus(
@@ -152,8 +152,8 @@ def _text_of(error: Exception) -> str:
 
 
 def pruned_runs(
-    folder: Path, search: SearchConfig | None, runs: Iterable[StudyRun]
-) -> dict[str, tuple[StudyRun, PrunedMark]]:
+    folder: Path, search: SearchConfig | None, runs: Iterable[Entry]
+) -> dict[str, tuple[Entry, PrunedMark]]:
     """Return the runs that the pruner of a search has ended, by id.
 
     Args:
@@ -169,9 +169,7 @@ def pruned_runs(
     return found
 
 
-def pruned_points(
-    folder: Path, search: SearchConfig | None, runs: Iterable[StudyRun]
-) -> dict[str, PrunedMark]:
+def pruned_points(folder: Path, search: SearchConfig | None, runs: Iterable[Entry]) -> dict[str, PrunedMark]:
     """Return the points of which a run was pruned and is not complete, by label; see `pruned_runs`."""
     return {
         run.spec.label: mark
@@ -180,7 +178,7 @@ def pruned_points(
     }
 
 
-def saved_seconds(folder: Path, search: SearchConfig | None, runs: Iterable[StudyRun]) -> float:
+def saved_seconds(folder: Path, search: SearchConfig | None, runs: Iterable[Entry]) -> float:
     """Return how long the rest of the pruned trainings would have taken, by the speed of what was trained."""
     runs = list(runs)
     pruned, ended = pruned_points(folder, search, runs), pruned_runs(folder, search, runs)

@@ -11,19 +11,21 @@ from commands import pgsbench
 from tinyworld import TinyWorld, png
 from typer.main import get_command
 
-from pgsbench.cli.app import app
+from pgsbench.cli.app import DAY, app
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (("sweep", "no-such.yaml"), "there is no such study file"),
-        (("sweep", "rato"), "did you mean 'ratio'?"),
+        (("sweep", "rato"), "\n  -> pgsbench sweep ratio\n"),
+        (("compare", "--study", "baselines"), "-> --baselines none,flip,"),
+        (("train", "{study}", "--on", "slrm"), "--on slurm\n"),
         (("sweep", "baselines"), "the study has nothing to search"),
         (("compare", "--study", "{study}", "--baselines", ""), "a comparison needs a baseline"),
         (("train", "{study}", "--device", "gpu"), "there is no such device (got 'gpu')"),
         (("train", "{study}", "--set", "model=tiny-vitt", "--dry-run"), "did you mean 'tiny-vit'?"),
-        (("train", "{study}", "--set", "evaluation.suite=winoground"), "winoground: no such folder"),
+        (("train", "{study}", "--set", "evaluation.suite=retrieval-3"), "wds_flickr8k: no such folder"),
         (("sweep", "{study}", "--set", "search.space={strategy.mask_ratio: [0.5, 1.5]}"), "got 1.5"),
         (("evaluate", "no/such/run"), "there is no such checkpoint"),
         (("evaluate", "x", "x"), "a checkpoint is named twice"),
@@ -40,7 +42,7 @@ from pgsbench.cli.app import app
         ),
         (("masks", "diagnose", "baselins"), "did you mean 'baselines'?"),
         (("data", "status", "papre"), "did you mean 'paper'?"),
-        (("evaluate", "ViT-B-32:openai", "--suite", "winoground"), "the suite lacks data"),
+        (("evaluate", "ViT-B-32:openai", "--suite", "retrieval-3"), "the suite lacks data"),
         (("data", "fetch", "paper", "--root", "{folder}", "--offline"), "not tried without a network: "),
         (("evaluate", "{folder}", "--to", "{study}"), "is no folder"),
         (("train", "{picture}"), "text must be UTF-8"),
@@ -97,6 +99,15 @@ def test_every_command_has_help_with_an_example(tmp_path: Path, words: tuple[str
     done = pgsbench(tmp_path, *words, "--help")
     assert done.returncode == 0
     assert f"pgsbench {' '.join(words)}" in done.stdout.partition("Example: ")[2]
+
+
+def test_help_names_every_command_once_and_a_bare_call_four_that_there_are(tmp_path: Path) -> None:
+    assert sorted(sum(DAY.values(), ())) == sorted(get_command(app).commands)  # type: ignore[attr-defined]
+    begin = re.findall("  pgsbench (.*?)   ", pgsbench(tmp_path).stdout)
+    assert len(begin) == 4
+    for words in begin:
+        first, second = words.split()[:1], words.split()[:2]
+        assert {tuple(first), tuple(second)} & set(commands())
 
 
 HUGE = str(10**20)

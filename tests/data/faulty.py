@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from tinyworld import picture, png
 
-from pgsbench.config.schema import DataConfig
+from pgsbench.config.data import DataConfig
 from pgsbench.data import damage, shards
 from pgsbench.data.samples import Reader
 from pgsbench.data.tar import write_tar

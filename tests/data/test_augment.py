@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import random
-from itertools import combinations, islice
-from pathlib import Path
 
 import faulty
 import numpy as np
@@ -15,8 +13,7 @@ import torch
 from PIL import Image
 from tinyworld import TinyWorld, picture, png
 
-from pgsbench.config.augmentation import AugmentConfig
-from pgsbench.config.schema import DataConfig
+from pgsbench.config.data import AugmentConfig, DataConfig
 from pgsbench.data import shards
 from pgsbench.data.transforms import Transform
 
@@ -70,23 +67,6 @@ def test_scaling_in_the_decoder_gives_nearly_the_same_picture() -> None:
             exact, _ = Transform((32, 32), augment)(file.getvalue(), None, seed)
             scaled, _ = Transform((32, 32), augment, scaled_decoding=True)(file.getvalue(), None, seed)
             assert 0 < np.abs(exact.astype(int) - scaled).mean() < 4
-
-
-def test_the_draws_follow_from_seed_and_place_alone(tmp_path: Path) -> None:
-    faulty.plant(tmp_path / "train", per_shard=15)
-    data = DataConfig(train=str(tmp_path / "train"), augment=STRONG, max_bad_share=0.9, workers=0)
-    reader = faulty.reader(data)
-    torch.manual_seed(0)
-    state = torch.get_rng_state()
-    whole = list(islice(reader.batches(seed=1, batch_size=16), 6))
-    assert torch.equal(torch.get_rng_state(), state)
-    torch.manual_seed(5)
-    part = next(reader.batches(seed=1, batch_size=16, start_step=5, rank=1, world_size=4))
-    assert torch.equal(part.images, whole[5].images[4:8])
-    pictures = [one for batch in whole for one in zip(batch.ids.tolist(), batch.images, strict=True)]
-    assert len(pictures) > len({number for number, _ in pictures})
-    for (number, image), (other, again) in combinations(pictures, 2):
-        assert number != other or not torch.equal(image, again)
 
 
 def test_worlds_stay_as_they_were_painted(tiny: TinyWorld) -> None:

@@ -13,7 +13,7 @@ from shutil import copytree
 import faulty
 import pytest
 
-from pgsbench.config.schema import DataConfig
+from pgsbench.config.data import DataConfig
 from pgsbench.data import damage, index, order, shards
 from pgsbench.data.samples import Batch
 from pgsbench.data.tar import _files_of, write_tar

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pgsbench.config.schema import DataConfig
+from pgsbench.config.data import DataConfig
 from pgsbench.data import damage, shards
 from pgsbench.data.damage import Damage, UnusableError, check_picture, open_picture
 from pgsbench.data.index import index_of

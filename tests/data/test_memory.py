@@ -12,7 +12,7 @@ import pytest
 import torch
 from tinyworld import TinyWorld
 
-from pgsbench.config.schema import DataConfig
+from pgsbench.config.data import DataConfig
 from pgsbench.data import damage, memory, store
 from pgsbench.data.samples import Reader
 from pgsbench.data.tar import write_tar

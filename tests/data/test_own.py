@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import functools
 import http.server
-import json
 import os
 import threading
 from collections import Counter
@@ -16,7 +15,6 @@ from typing import Any
 
 import faulty
 import fsspec
-import huggingface_hub.constants
 import pyarrow
 import pytest
 import torch
@@ -24,12 +22,11 @@ from PIL import Image
 from pyarrow import parquet
 from tinyworld import TinyWorld
 
-from pgsbench.config.schema import DataConfig
-from pgsbench.data import damage, own, shards, source_names, store
+from pgsbench.config.data import DataConfig
+from pgsbench.data import damage, own, remote, shards, store
 from pgsbench.data.index import index_of
 from pgsbench.data.tar import read_tar, write_tar
 from pgsbench.errors import DataError
-from pgsbench.hashing import file_hash
 from pgsbench.reporting.data_tables import datasets_table, verified_table
 from pgsbench.reporting.terminal import text
 
@@ -45,9 +42,9 @@ def own_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_patterns_name_shards(tiny: TinyWorld) -> None:
     folder, three = tiny.shards, [f"{tiny.shards}/0000{number}.tar" for number in range(3)]
     for train in (str(folder), f"{folder}/{{00000..00002}}.tar", f"{folder}/*.tar"):
-        assert source_names.resolve(train) == three
-    assert source_names.sources_of(f"{three[1]}::{three[0]}") == [[three[1]], [three[0]]]
-    assert source_names.expand("{a,b/{08..10}}.tar") == ["a.tar", "b/08.tar", "b/09.tar", "b/10.tar"]
+        assert shards.resolve(train) == three
+    assert shards.sources_of(f"{three[1]}::{three[0]}") == [[three[1]], [three[0]]]
+    assert shards.expand("{a,b/{08..10}}.tar") == ["a.tar", "b/08.tar", "b/09.tar", "b/10.tar"]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +62,7 @@ def test_patterns_name_shards(tiny: TinyWorld) -> None:
 )
 def test_what_names_no_shards_is_refused(tiny: TinyWorld, train: str, said: str) -> None:
     with pytest.raises(DataError, match=said):
-        source_names.resolve(train.replace("{folder}", str(tiny.shards)))
+        shards.resolve(train.replace("{folder}", str(tiny.shards)))
 
 
 # ------------------------------------------------------------------------------------------- one's own
@@ -86,7 +83,7 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def captions_of(name: str) -> list[list[str]]:
-    samples = (parts for shard in source_names.resolve(name) for _, parts in read_tar(Path(shard)))
+    samples = (parts for shard in shards.resolve(name) for _, parts in read_tar(Path(shard)))
     return [(parts.get("txt") or parts["captions.txt"]).decode().split("\n") for parts in samples]
 
 
@@ -103,11 +100,11 @@ def test_a_folder_of_pictures_and_texts(
         with pytest.raises(DataError, match="taken or cannot be one"):
             own.make(name, source=pictures)
     with pytest.raises(DataError, match="did you mean 'mine'"):
-        source_names.resolve("mina")
+        shards.resolve("mina")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
     with pytest.raises(DataError, match=f"name the folder {tmp_path / 'mine'}, or rename"):
-        source_names.resolve("mine")
+        shards.resolve("mine")
 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv", "parquet"])
@@ -127,7 +124,7 @@ def test_a_table_of_paths_and_captions(pictures: Path, kind: str, monkeypatch: p
     assert made.num_pairs == 3
     assert made.faults == {own._MISSING: 1, damage.NO_CAPTION: 1}
     assert captions_of("mine") == [["one, first", "one, again"], ["two"], ["four"]]
-    assert len(source_names.resolve("mine")) == 3
+    assert len(shards.resolve("mine")) == 3
 
 
 def test_what_is_no_table_of_pictures_is_told(tmp_path: Path) -> None:
@@ -218,79 +215,9 @@ def test_a_store_that_does_not_answer_is_a_mistake_of_the_data(monkeypatch: pyte
         index_of("s3://pairs/7.tar")
 
 
-class Hub(http.server.BaseHTTPRequestHandler):
-    """Stands in for the Hub: what its API tells of one data set, and its files."""
-
-    folder: Path
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def do_POST(self) -> None:
-        wanted = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        self.told([entry for entry in self.entries() if str(entry["path"]) in wanted])
-
-    def do_GET(self) -> None:
-        if self.path.startswith("/api/datasets/lab/pairs/tree/"):
-            self.told(self.entries())
-        elif self.path.startswith("/api/datasets/lab/pairs"):
-            self.told({"id": "lab/pairs", "sha": "0" * 40, "siblings": [], "tags": [], "private": False})
-        elif (path := self.folder / self.path.rpartition("/")[2]).is_file():
-            self.answer(path.read_bytes())
-        else:
-            self.send_error(404)
-
-    def entries(self) -> list[dict[str, object]]:
-        found = []
-        for path in sorted(self.folder.glob("*.tar")):
-            lfs = {"oid": file_hash(path), "size": path.stat().st_size, "pointerSize": 130}
-            found.append(
-                {"type": "file", "oid": "1" * 40, "size": lfs["size"], "path": path.name, "lfs": lfs}
-            )
-        return found
-
-    def told(self, value: object) -> None:
-        self.answer(json.dumps(value).encode())
-
-    def answer(self, content: bytes) -> None:
-        self.send_response(200)
-        for name, value in (
-            ("Content-Length", len(content)),
-            ("X-Repo-Commit", "0" * 40),
-            ("ETag", "1" * 40),
-        ):
-            self.send_header(name, str(value))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
-
-
-def test_a_data_set_of_the_hub_is_read_as_its_copy_here(
-    served: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "served"
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Here", (Hub,), {"folder": folder}))
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    endpoint, constants = f"http://127.0.0.1:{server.server_port}", huggingface_hub.constants
-    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
-    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace("https://huggingface.co", endpoint)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    try:
-        there = DataConfig(
-            train="hf://datasets/lab/pairs/*.tar", augment=None, workers=0, memory_limit_gib=1e-9
-        )
-        pairs = shards.open_pairs(there)
-        assert pairs.shards == tuple(f"hf://datasets/lab/pairs/{number}.tar" for number in range(3))
-        assert [tag for _, tag in pairs.states] == [file_hash(folder / f"{n}.tar") for n in range(3)]
-        here = there.model_copy(update={"train": str(folder)})
-        for one, other in zip(
-            *(islice(faulty.reader(d, 16).batches(seed=0, batch_size=8), 4) for d in (there, here)),
-            strict=True,
-        ):
-            assert torch.equal(one.images, other.images)
-    finally:
-        server.shutdown()
+def test_the_checksum_that_a_store_tells_says_what_a_shard_is() -> None:
+    told = {"size": 3, "lfs": {"sha256": "ab"}, "ETag": "cd", "mtime": 7}
+    assert remote._state_of("hf://lab/0.tar", told) == ["hf://lab/0.tar", 3, "ab"]
+    del told["lfs"]
+    assert remote._state_of("s3://lab/0.tar", told) == ["s3://lab/0.tar", 3, "cd"]
+    assert remote._state_of("http://lab/0.tar", {"size": 3}) == ["http://lab/0.tar", 3, ""]

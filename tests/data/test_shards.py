@@ -14,8 +14,7 @@ import pytest
 import torch
 from tinyworld import TinyWorld, picture, png
 
-from pgsbench.config.augmentation import AugmentConfig
-from pgsbench.config.schema import DataConfig
+from pgsbench.config.data import AugmentConfig, DataConfig
 from pgsbench.data import order, shards, streaming
 from pgsbench.data.memory import InMemory
 from pgsbench.data.samples import Batch, Reader, rank_slice
@@ -134,7 +133,7 @@ import sys
 
 import faulty
 
-from pgsbench.config.schema import DataConfig
+from pgsbench.config.data import DataConfig
 from pgsbench.data import shards
 
 if __name__ == "__main__":
@@ -192,14 +191,3 @@ def test_what_gives_no_batch_is_refused(tiny: TinyWorld, tmp_path: Path) -> None
         shards.open_pairs(str(tmp_path))
     with pytest.raises(DataError, match="more pairs than the 96"):
         take(reader(tiny), 1, batch_size=128)
-
-
-def test_pictures_of_another_size_are_scaled_and_cropped_with_their_objects(tmp_path: Path) -> None:
-    pixels, objects, _ = picture(3, size=48)
-    parts = {"png": png(pixels[:32]), "objects.png": png(objects[:32]), "txt": b"x 1"}
-    write_tar(tmp_path / "0.tar", [(str(key), parts) for key in range(8)])
-    (batch,) = take(faulty.reader(DataConfig(train=str(tmp_path), augment=None), size=16), 1)
-    assert batch.images.shape == (8, 3, 16, 16)
-    assert batch.objects is not None
-    assert batch.objects.shape == (8, 16, 16)
-    assert set(batch.objects.unique().tolist()) <= {0, 1}  # nearest: no numbers between

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 import torch
 import typer
 from documented import PAGES, ROOT, Command, commands
+from no_figures import no_figures
 from tinyworld import TinyWorld, picture, png
 
 from pgsbench.cli.app import app
@@ -83,13 +84,14 @@ def folder(tiny: TinyWorld, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder as working folder, where `scenes` are few."""
     monkeypatch.chdir(folder)
     monkeypatch.setenv("HOME", str(folder))  # some commands write there
     monkeypatch.setattr(scenes, "recipe_with", few_with)
     monkeypatch.setattr(scenes.Recipe, "num_train", SMALL.num_train)  # the default, which names leave out
-    return folder
+    with no_figures():
+        yield folder
 
 
 def test_there_are_commands_of_every_kind() -> None:

@@ -9,6 +9,7 @@ import nbformat
 import pandas as pd
 import pytest
 from commands import pgsbench
+from no_figures import no_figures
 from tinyworld import TinyWorld
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebook.ipynb"
@@ -21,9 +22,15 @@ results.differences.to_pickle("differences.pickle")
 QUICK = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+from contextlib import ExitStack
+from pathlib import Path
+from no_figures import no_figures
+from pgsbench.reporting import figures
+from quick_disk import quick_disk
 from quick_workers import quick_workers
-workers = quick_workers()
-workers.__enter__()
+quick = ExitStack()
+for one in (quick_workers(), quick_disk(Path()), no_figures(differences=figures.forest)):
+    quick.enter_context(one)
 """
 
 
@@ -39,7 +46,14 @@ def folder(tiny: TinyWorld, tmp_path_factory: pytest.TempPathFactory) -> Path:
     book.cells.append(nbformat.v4.new_code_cell(KEEP))
     client = nbclient.NotebookClient(book, timeout=240, resources={"metadata": {"path": str(folder)}})
     client.execute()
+    (folder / "answer.html").write_text(book.cells[-2].outputs[0]["data"]["text/html"])
     return folder
+
+
+def test_the_notebook_ends_with_the_pictures_of_the_report(folder: Path) -> None:
+    shown, report = ((folder / name).read_text() for name in ("answer.html", "reports/tiny/report.html"))
+    assert shown.count("<img") == report.count('class="picture"') > 1
+    assert "Arms" in shown
 
 
 def test_the_notebook_runs_and_holds_no_outputs(folder: Path) -> None:
@@ -49,7 +63,8 @@ def test_the_notebook_runs_and_holds_no_outputs(folder: Path) -> None:
 
 
 def test_notebook_and_command_line_give_equal_numbers(folder: Path, tiny: TinyWorld, tmp_path: Path) -> None:
-    done = pgsbench(tmp_path, "compare", "--study", str(tiny.study), "--baselines", "flip")
+    with no_figures():
+        done = pgsbench(tmp_path, "compare", "--study", str(tiny.study), "--baselines", "flip")
     assert done.returncode == 0, done.stderr
     for name in ("scores.csv", "comparisons.csv"):
         report = tmp_path / "reports/tiny" / name

@@ -27,8 +27,16 @@ def reports(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_readme_has_the_numbers_of_the_reports() -> None:
-    assert numbers.MARKED.search(README), "no number is marked"
+def test_the_readme_has_the_numbers_of_the_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    marked = numbers.MARKED.findall(README)
+    (agreement,) = (one[4] for one in marked if one[1] == "validity")
+    assert len(marked) > 1
+    monkeypatch.setattr(numbers, "_agreement", lambda *_: agreement)  # it takes the two largest reports
+    assert numbers.filled(README) == README, "make readme-numbers"
+
+
+@pytest.mark.slow
+def test_the_readme_says_how_well_scenes_order_arms_as_photos_do() -> None:
     assert numbers.filled(README) == README, "make readme-numbers"
 
 

@@ -44,7 +44,7 @@ def test_every_setting_of_a_study_stands_in_its_section() -> None:
     for name, model in {"": schema, **schema["$defs"]}.items():
         if name not in ("Range", "Listed"):  # values of a search space
             assert not [field for field in model["properties"] if f"\n| `{field}` |" not in page], name
-    assert '| `sampler` | `grid`, `random`, `qmc`, `tpe`, `gp`, `nsga2` | `"grid"` |' in page
+    assert '| `sampler` | `grid`, `random`, `qmc`, `tpe`, `gp` | `"grid"` |' in page
 
 
 def test_every_mask_is_described() -> None:

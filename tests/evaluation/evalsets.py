@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -70,19 +69,6 @@ def picture(
     file = io.BytesIO()
     image.save(file, {"jpg": "JPEG"}.get(kind, kind.upper()))
     return EncodedImage(file.getvalue(), kind)
-
-
-def write_winoground(folder: Path, pictures: Sequence[tuple[int, int]], caption: str, other: str) -> None:
-    """Write examples of two pictures each, drawn by these seeds; captions may name the example."""
-    (folder / "images").mkdir(parents=True)
-    lines = []
-    for i, seeds in enumerate(pictures):
-        for side in (0, 1):
-            (folder / "images" / f"ex_{i}_img_{side}.png").write_bytes(picture(seeds[side]).data)
-        images = {f"image_{side}": f"ex_{i}_img_{side}" for side in (0, 1)}
-        captions = {"caption_0": caption.format(i), "caption_1": other.format(i)}
-        lines.append(json.dumps({"id": i, **images, **captions}))
-    (folder / "examples.jsonl").write_text("\n".join(lines) + "\n")
 
 
 def write_four(data: Path, folder: Path) -> Path:

@@ -5,6 +5,8 @@ import torch
 from evalsets import counted, picture
 from torch import nn
 
+from pgsbench.data.tar import EncodedImage
+from pgsbench.errors import DataError
 from pgsbench.evaluation.embed import Encoder
 from pgsbench.models.clip import Clip
 
@@ -45,7 +47,7 @@ def test_texts_of_about_one_length_share_a_batch(tiny: Clip, monkeypatch: pytest
     hook = tiny.model.transformer.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[1]))
     try:
         found = Encoder(tiny, batch_size=4).texts(texts)
-        monkeypatch.setattr("pgsbench.evaluation.embed.ROWS_A_FILE", 3)
+        monkeypatch.setattr("pgsbench.evaluation.embed.TEXTS_AT_ONCE", 3)
         in_small_blocks = Encoder(tiny, batch_size=4).texts(texts)
     finally:
         hook.remove()
@@ -71,3 +73,9 @@ def test_nothing_is_masked_and_the_mode_is_restored(tiny: Clip) -> None:
         model.visual.patch_dropout = nn.Identity()
         model.eval()
     assert torch.equal(found, expected)
+
+
+def test_a_damaged_picture_is_named(encode: Encoder) -> None:
+    cut = EncodedImage(picture(0).data[:60], "png")
+    with pytest.raises(DataError, match="test: sample 0007: the picture cannot be decoded"):
+        encode.images([("test: sample 0007", cut)])

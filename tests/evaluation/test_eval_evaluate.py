@@ -94,22 +94,10 @@ def test_outcomes_say_which_class_was_predicted_and_where_the_right_answer_ranks
         assert found["rank"].min() == 1
 
 
-def test_the_nearest_candidates_hold_what_is_found_at_five(
-    tiny: Clip, suite: Suite, data: Path, tmp_path: Path
-) -> None:
-    run(tiny, suite, tmp_path)
+def test_an_item_is_shown_with_its_captions(suite: Suite, data: Path) -> None:
     protocol: Any = suite.tasks[2].protocol
-    for direction in ("image", "text"):
-        found = outcomes(tmp_path, f"find-*/{direction}_recall_at_5")
-        names = np.array(protocol.candidates(data / "retrieval", f"{direction}_recall_at_5"))
-        pictures = np.char.partition(names[found["nearest"]], "#")[..., 0]
-        own = np.char.partition(found["items"], "#")[:, :1]
-        is_near = (pictures == own).any(axis=1)
-        assert found["nearest"].shape == (len(own), 5)
-        assert 0 < is_near.sum() < len(own)
-        assert is_near[found["correct"] == 1].all()  # a tie may be near, and yet counts as wrong
-    shown = protocol.show(data / "retrieval", {str(own[0, 0]), f"{own[0, 0]}#0"})
-    assert shown[f"{own[0, 0]}#0"].right in shown[str(own[0, 0])].right
+    shown = protocol.show(data / "retrieval", {"0003", "0003#0"})
+    assert shown["0003#0"].right in shown["0003"].right
 
 
 def test_a_look_at_the_first_items_is_marked_and_stands_for_nothing_else(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import io
 import re
 import shutil
 import tarfile
@@ -16,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from clip_benchmark.datasets.builder import build_wds_dataset
-from evalsets import picture, write_winoground
+from evalsets import picture
 
 from pgsbench.data import evalset
 from pgsbench.data.evalset import count_split
@@ -26,9 +25,7 @@ from pgsbench.evaluation.embed import Encoder, decode
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.evaluation.protocols.compositional import Compositional
 from pgsbench.evaluation.protocols.linear_probe import LinearProbe
-from pgsbench.evaluation.protocols.multilabel import MultiLabel
 from pgsbench.evaluation.protocols.retrieval import Retrieval
-from pgsbench.evaluation.protocols.winoground import Winoground
 from pgsbench.evaluation.protocols.zero_shot import ZeroShot
 from pgsbench.evaluation.suite import builtin_dataset
 from pgsbench.models.clip import Clip
@@ -78,18 +75,6 @@ def test_a_caption_of_two_pictures_ties_and_is_reported(
     assert found["image_recall_at_1"].notes == ("collapsed text embeddings",)
 
 
-def test_a_picture_under_two_keys_ties(encode: Encoder, tmp_path: Path) -> None:
-    same = picture(0)
-    samples = [("a", same, ["one"]), ("b", same, ["two"]), ("c", picture(1), ["three"])]
-    evalset.write_retrieval(tmp_path, samples)
-    found = by_metric(Retrieval(recall_at=(1, 3)), tmp_path, encode)
-    assert found["image_recall_at_1"].correct[:2].tolist() == [0, 0]
-    assert found["image_recall_at_1"].num_ties >= 1
-    assert found["image_recall_at_3"].num_ties == 0
-    assert found["image_recall_at_1"].notes == ("1 pictures repeat an earlier one and tie with it",)
-    assert found["text_recall_at_1"].notes == ()
-
-
 @pytest.mark.parametrize("names", ["red circle\nred circle\n", "Crane\ncrane\n"])
 def test_equal_class_names_tie(names: str, encode: Encoder, data: Path, tmp_path: Path) -> None:
     own = shutil.copytree(data / "two", tmp_path / "two")
@@ -107,20 +92,6 @@ def test_what_only_rounding_tells_apart_ties(data: Path, tiny: Clip) -> None:
     model.encode_text = lambda batch: torch.stack([one, other] * len(batch))[: len(batch)]
     (found,) = SWAP.measure(data / "pairs", Encoder(replace(tiny, model=model)))
     assert (found.value, found.num_ties) == (0, len(found.correct))
-
-
-@pytest.fixture
-def winoground(tmp_path: Path) -> Path:
-    """Two examples; the second has the same picture twice."""
-    write_winoground(tmp_path / "winoground", [(0, 1), (0, 0)], "a on b", "b on a")
-    return tmp_path / "winoground"
-
-
-def test_winoground_counts_a_tie_as_wrong(encode: Encoder, winoground: Path) -> None:
-    found = by_metric(Winoground(), winoground, encode)
-    assert found["image_acc"].correct[1] == found["acc"].correct[1] == 0
-    assert "1 of 2 examples have ties, which count as wrong" in found["acc"].notes
-    assert Winoground().count_items(winoground) == 2
 
 
 # ------------------------------------------------------------------------------- data that are damaged
@@ -150,12 +121,6 @@ def replaced(ending: str, content: bytes) -> Change:
     return lambda folder: rewrite(folder, lambda i, parts: {**parts, ending: content} if i == 3 else parts)
 
 
-def labelled(*label: object) -> Change:
-    file = io.BytesIO()
-    np.save(file, np.array(label))
-    return lambda folder: rewrite(folder, lambda i, parts: parts | {"npy": file.getvalue()})
-
-
 def latin(name: str) -> Change:
     def change(folder: Path) -> None:
         content = (folder / name).read_bytes()
@@ -172,11 +137,10 @@ def lose_pictures(folder: Path) -> None:
 TEMPLATES = "zeroshot_classification_templates.txt"
 CAPTIONS = "each picture needs captions"
 ENDLESS = "[" * 100_000
-NO_TEXT = '{"id": 1, "image_0": "a", "image_1": "b", "caption_0": null, "caption_1": "b"}'
 
 
 #: The set that a protocol is tried on.
-FOLDER = {ZeroShot: "classes", MultiLabel: "classes", Retrieval: "retrieval", Compositional: "pairs"}
+FOLDER = {ZeroShot: "classes", Retrieval: "retrieval", Compositional: "pairs"}
 
 
 @pytest.mark.parametrize(
@@ -187,30 +151,14 @@ FOLDER = {ZeroShot: "classes", MultiLabel: "classes", Retrieval: "retrieval", Co
         (ZeroShot(), says("classnames.txt", "a\nb\n"), "one of the 2 in classnames.txt, counted from 0"),
         *(
             (ZeroShot(), says(TEMPLATES, template), r"a template holds \{c\} and no other braces")
-            for template in ("a photo of a {}.", "a {c} in {x}", "a {c} {", "a {c} {0}")
+            for template in ("a photo of a {}.", "a {c} in {x}", "a {c} {")
         ),
         (ZeroShot(), latin("classnames.txt"), "text must be UTF-8"),
-        (ZeroShot(), latin(TEMPLATES), "text must be UTF-8"),
         (ZeroShot(), without("cls"), r"sample 0003: a sample needs its class"),
-        *(
-            (ZeroShot(), replaced("cls", label), "sample 0003: the class must be one of the 6")
-            for label in (b"6", b"-1")
-        ),
-        *(
-            (ZeroShot(), replaced("cls", label), "sample 0003: a class is a number")
-            for label in (b"cat", b"3.0", b"")
-        ),
+        (ZeroShot(), replaced("cls", b"6"), "sample 0003: the class must be one of the 6"),
+        (ZeroShot(), replaced("cls", b"3.0"), "sample 0003: a class is a number"),
         (ZeroShot(), says("test/nshards.txt", "0\n"), "holds no pictures"),
-        *(
-            (ZeroShot(), says("test/nshards.txt", count), "the number of shards")
-            for count in ("-1", "99999999999999")
-        ),
-        (MultiLabel(), str, "sample 0000: a sample needs its classes"),
-        (MultiLabel(), labelled(1, 0), "must hold one number for each of the 6 classes"),
-        *(
-            (MultiLabel(), labelled(label, 0, 0, 0, 0, 0), "classes must be finite numbers")
-            for label in ("1", np.nan, 1j)
-        ),
+        (ZeroShot(), says("test/nshards.txt", "-1"), "the number of shards"),
         (Retrieval(), says("test/nshards.txt", "0\n"), "holds no pictures"),
         (Retrieval(), says("dataset_type.txt", "classification\n"), 'must say "retrieval"'),
         (Retrieval(), without("txt"), f"sample 0003: {CAPTIONS}"),
@@ -220,11 +168,6 @@ FOLDER = {ZeroShot: "classes", MultiLabel: "classes", Retrieval: "retrieval", Co
         (SWAP, lose_pictures, "2 pictures are missing in val2017"),
         (SWAP, says("swap_att.json", "{}"), "holds no pairs"),
         (SWAP, says("swap_att.json", '{"0": "a string"}'), "not a SugarCrepe file"),
-        (
-            SWAP,
-            says("swap_att.json", '{"0": {"filename": "x.png", "caption": null, "negative_caption": "b"}}'),
-            "not a SugarCrepe file",
-        ),
         (SWAP, says("swap_att.json", ENDLESS), "not a SugarCrepe file"),
         (Compositional("swap_at"), str, r"did you mean 'swap_att'\? valid: add_obj, swap_att"),
     ],
@@ -236,28 +179,6 @@ def test_data_that_are_damaged_give_no_score(
     change(own)
     with pytest.raises(DataError, match=said):
         list(protocol.measure(own, encode))
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        ("", "there are no examples"),
-        ("{}", "KeyError: 'image_0'"),
-        ("[1]", "each line needs id, image_0"),
-        ("no json", "each line needs id, image_0"),
-        (NO_TEXT, "is no text"),
-        (ENDLESS, "not Winoground's examples"),
-    ],
-)
-def test_winoground_examples_that_cannot_be_read(
-    content: str, said: str, encode: Encoder, winoground: Path
-) -> None:
-    (winoground / "images" / "ex_1_img_0.png").unlink()
-    with pytest.raises(DataError, match="1 pictures are missing in images"):
-        list(Winoground().measure(winoground, encode))
-    (winoground / "examples.jsonl").write_text(content)
-    with pytest.raises(DataError, match=said):
-        list(Winoground().measure(winoground, encode))
 
 
 def cut(content: bytes, at: int) -> bytes:
@@ -326,7 +247,6 @@ def test_of_two_pictures_in_a_sample_clip_benchmarks_is_taken(
     [
         (Compositional, "subset", "../pairs/swap_att"),
         (ZeroShot, "split", "../two/test"),
-        (MultiLabel, "split", ".."),
         (Retrieval, "split", "a/b"),
         (LinearProbe, "train", "../test"),
         (LinearProbe, "split", 3),

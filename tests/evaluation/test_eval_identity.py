@@ -64,7 +64,7 @@ def test_whatever_scores_rest_on_is_in_the_fingerprint(change: Callable[[Path], 
 def test_data_that_is_missing_has_no_fingerprint(suite: Path) -> None:
     shutil.rmtree(suite.parent / "sets")
     assert fingerprint(suite) == ""
-    assert fingerprint("winoground") == ""
+    assert fingerprint("sugarcrepe-7") == ""
     assert fingerprint("scenes") == ""  # not made
 
 

@@ -54,20 +54,6 @@ def test_values_that_are_no_shares_count_by_how_much_they_vary() -> None:
     assert width(interval(found)) == pytest.approx(2 * 1.96 * values.std() / np.sqrt(20_000), rel=0.01)
 
 
-def test_intervals_hold_what_they_promise() -> None:
-    """Of 400 clustered samples about 95 % of the intervals hold the truth (binomial 3 sigma: 3.3 %)."""
-    rng = np.random.default_rng(1)
-    units = [f"image{i // 4}" for i in range(320)]
-    held = 0
-    for _ in range(400):
-        difficulty = rng.beta(2, 3, size=80)
-        low, high = interval(
-            measured((rng.random(320) < np.repeat(difficulty, 4)).astype(float), units=units)
-        )
-        held += low <= 0.4 <= high
-    assert 0.917 <= held / 400 <= 0.983
-
-
 @pytest.mark.parametrize("right", [0.0, 1.0])
 def test_a_mean_over_classes_is_never_certain(right: float) -> None:
     low, high = interval(measured(np.full(60, right), strata=np.arange(60) % 3))
@@ -149,12 +135,6 @@ WORLDS = {
 @pytest.mark.parametrize("world", [name for name in WORLDS if "9,999" not in name and "10,000" not in name])
 def test_a_groups_interval_holds_what_it_promises(world: str) -> None:
     assert coverage(*WORLDS[world], repeats=150) > 0.90
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("world", WORLDS)
-def test_closely_that_a_groups_interval_holds_what_it_promises(world: str) -> None:
-    assert coverage(*WORLDS[world], repeats=1000) > 0.93
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import torch
 from evalsets import MINE, NOTHING, counted, run
 
 from pgsbench.evaluation.evaluate import evaluate
-from pgsbench.evaluation.protocols.retrieval import Retrieval
 from pgsbench.evaluation.suite import load_suite
 from pgsbench.evaluation.task_results import is_measured
 from pgsbench.models.clip import Clip
@@ -63,9 +62,8 @@ def test_another_model_is_measured_anew(
 
 
 def test_a_model_without_a_hash_is_never_known_again(tiny: Clip, suite: Path) -> None:
-    run(tiny, suite, checkpoint_sha256="", cache=suite.parent / "cache")
+    run(tiny, suite, checkpoint_sha256="")
     assert run(tiny, suite, checkpoint_sha256="").reused == ()
-    assert not (suite.parent / "cache").exists()
 
 
 def outcomes(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[Path], None]:
@@ -189,29 +187,6 @@ def test_a_result_never_stands_beside_the_outcomes_of_another_model(
     assert run(tiny, suite).reused == FOUR
 
 
-def test_cached_embeddings_serve_another_protocol_without_a_forward_pass(tiny: Clip, suite: Path) -> None:
-    cache = suite.parent / "cache"
-    first = run(tiny, suite, cache=cache)
-    (suite.parent / "data/classes").rename(suite.parent / "data/six")  # known by content, not by place
-    other = suite.with_name("other.yaml")
-    other.write_text("""
-name: other
-tasks:
-  - {name: all, data: data/retrieval, protocol: retrieval, group: a, recall_at: [2], metric: text_recall_at_2}
-  - {name: six, data: data/six, protocol: zero_shot, group: b}
-""")
-    with counted(tiny.model) as seen:
-        cached = run(tiny, other, cache=cache, out=suite.parent / "other")
-    assert seen == NOTHING
-    assert cached.num_images == 60
-    assert cached.primary()["six"].value == first.primary()["my/six"].value
-    assert run(tiny, other, out=suite.parent / "plain").scores == cached.scores
-    with counted(tiny.model) as seen:
-        run(tiny, other, cache=cache, checkpoint_sha256="other", out=suite.parent / "third")
-    assert seen["encode_image"] == 60
-    assert len(list(cache.iterdir())) == 2
-
-
 def test_parts_are_joined_where_folders_share_their_last_name(tiny: Clip, suite: Path) -> None:
     for parent in "pq":
         shutil.copytree(suite.parent / "data/two", suite.parent / parent / "set")
@@ -225,18 +200,3 @@ def test_parts_are_joined_where_folders_share_their_last_name(tiny: Clip, suite:
     assert run(tiny, suite, earlier=folders).reused == ("p", "q")
     first = [next(suite.parent.glob(f"out/outcomes/{name}-*/acc1.npz")) for name in "pq"]
     assert [np.load(file)["units"][0].partition(":")[0] for file in first] == ["p/set", "q/set"]
-
-
-def test_a_killed_evaluation_goes_on(tiny: Clip, suite: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Retrieval, "measure", killed)
-        with pytest.raises(KeyboardInterrupt):
-            run(tiny, suite)
-    assert not (suite.parent / "out" / "scores.json").exists()
-    continued = run(tiny, suite)
-    assert continued.reused == ("my/six", "my/two")
-    whole = run(tiny, suite, out=suite.parent / "whole")
-    assert (continued.scores, continued.groups) == (whole.scores, whole.groups)

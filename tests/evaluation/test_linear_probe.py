@@ -11,14 +11,12 @@ import pytest
 import torch
 from evalsets import picture
 from sklearn.linear_model import LogisticRegression
-from torch.utils.data import DataLoader
 
 from pgsbench.data import evalset
 from pgsbench.data.tar import image_of, write_tar
-from pgsbench.errors import DataError, EvaluationError
+from pgsbench.errors import DataError
 from pgsbench.evaluation.embed import Encoder
-from pgsbench.evaluation.logistic import fit, fit_by_adamw, search_l2
-from pgsbench.evaluation.protocols.linear_probe import LinearProbe
+from pgsbench.evaluation.protocols.linear_probe import LinearProbe, fit, search_l2
 
 CLASSES = ["red", "green", "blue"]
 NUM_TRAIN, NUM_TEST = 60, 30
@@ -55,7 +53,7 @@ def drawn(n: int = 200, d: int = 6, classes: int = 4) -> tuple[torch.Tensor, tor
 
 @pytest.mark.parametrize("l2", [1e-2, 1.0, 1e5])
 def test_a_fit_is_scikit_learns(l2: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pgsbench.evaluation.logistic.CHUNK", 300)  # several pieces of samples
+    monkeypatch.setattr("pgsbench.evaluation.protocols.linear_probe.CHUNK", 300)  # several pieces of samples
     features, labels = drawn()
     ours = fit(features, labels, 4, l2)
     theirs = LogisticRegression(C=1 / l2, tol=1e-8, max_iter=5000).fit(
@@ -64,22 +62,6 @@ def test_a_fit_is_scikit_learns(l2: float, monkeypatch: pytest.MonkeyPatch) -> N
     np.testing.assert_allclose(ours.weight.numpy(), theirs.coef_, rtol=1e-3, atol=1e-5)
     bias = ours.bias.numpy() - ours.bias.numpy().mean()  # free up to a constant
     np.testing.assert_allclose(bias, theirs.intercept_ - theirs.intercept_.mean(), atol=1e-3)
-
-
-def test_a_fit_by_adamw_is_clip_benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
-    from clip_benchmark.metrics import linear_probe as theirs
-
-    for kind in (torch.Tensor, torch.nn.Module):  # it knows no other device
-        monkeypatch.setattr(kind, "cuda", lambda self: self)
-    features, labels = drawn()
-    batches = DataLoader(theirs.FeatureDataset(features, labels), batch_size=64, shuffle=True)
-    wrapped = theirs.train(batches, 6, 4, 0.01, lr=0.1, epochs=10, amp=False, device="cpu", seed=5)
-    expected = wrapped.module
-    before = torch.get_rng_state()
-    found = fit_by_adamw(features, labels, 4, 0.01, seed=5)
-    assert torch.equal(torch.get_rng_state(), before)
-    torch.testing.assert_close(found.weight.float(), expected.weight.detach(), atol=0, rtol=0)
-    torch.testing.assert_close(found.bias.float(), expected.bias.detach(), atol=0, rtol=0)
 
 
 @pytest.mark.parametrize("peak", [-48, -13, 5, 48])
@@ -116,7 +98,7 @@ def test_the_strength_is_chosen_on_held_out_pictures_and_then_all_are_trained_on
     folder: Path, encode: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in (("STEPS_A_DECADE", 2), ("LOWEST", -1), ("HIGHEST", 1)):  # a coarse search
-        monkeypatch.setattr(f"pgsbench.evaluation.logistic.{name}", value)
+        monkeypatch.setattr(f"pgsbench.evaluation.protocols.linear_probe.{name}", value)
     sizes: list[int] = []
 
     def watched(features: torch.Tensor, *more: object, **named: object) -> object:
@@ -128,30 +110,17 @@ def test_the_strength_is_chosen_on_held_out_pictures_and_then_all_are_trained_on
     assert set(sizes[:-1]) == {NUM_TRAIN - 6}  # two of the twenty of each class
     assert sizes[-1] == NUM_TRAIN
 
-    sizes.clear()
-    found = next(iter(LinearProbe(shots=3).measure(folder, encode)))
-    assert set(sizes) == {9}
-    assert "9 training pictures" in found.details
 
-
-@pytest.mark.parametrize(
-    ("probe", "match"),
-    [
-        (LinearProbe(shots=21), r"class 0 has fewer training pictures than `shots` \(got '20 < 21'\)"),
-        (LinearProbe(shots=20), "no training pictures are left to choose the L2 strength on"),
-        (LinearProbe(train="empty"), "empty/nshards.txt: the evaluation set lacks this file"),
-    ],
-)
-def test_what_cannot_be_learnt_from_is_refused(
-    probe: LinearProbe, match: str, folder: Path, encode: Encoder
+def test_a_split_that_is_not_there_and_too_few_pictures_are_refused(
+    folder: Path, encode: Encoder, tmp_path: Path
 ) -> None:
-    with pytest.raises(DataError, match=match):
-        list(probe.measure(folder, encode))
-
-
-def test_a_probe_that_diverges_has_no_score(folder: Path, encode: Encoder) -> None:
-    with pytest.raises(EvaluationError, match=r"(?s)diverged.*AdamW with weight decay 1e\+09.*smaller `l2`"):
-        list(LinearProbe(solver="adamw", l2=1e9).measure(folder, encode))
+    with pytest.raises(DataError, match=r"empty/nshards.txt: the evaluation set lacks this file"):
+        list(LinearProbe(train="empty").measure(folder, encode))
+    own = shutil.copytree(folder, tmp_path / "set")
+    samples = {parts["cls"]: (key, parts) for key, parts in evalset.read_split(folder, "train")}
+    write_tar(own / "train/0.tar", samples.values())  # one of each class
+    with pytest.raises(DataError, match="no training pictures are left to choose the L2 strength on"):
+        list(LinearProbe().measure(own, encode))
 
 
 def test_pictures_of_both_splits_are_marked(folder: Path, encode: Encoder, tmp_path: Path) -> None:
@@ -164,16 +133,3 @@ def test_pictures_of_both_splits_are_marked(folder: Path, encode: Encoder, tmp_p
     (own / "again").symlink_to("test")
     with pytest.raises(DataError, match="both splits are the same folder"):
         next(LinearProbe(train="again").measure(own, encode))
-
-
-def test_classes_that_the_strength_was_chosen_without_are_marked(
-    folder: Path, encode: Encoder, tmp_path: Path
-) -> None:
-    own = tmp_path / "set"
-    shutil.copytree(folder, own)
-    samples = list(evalset.read_split(folder, "train"))
-    first = [sample for sample in samples if sample[1]["cls"] == b"0"]
-    others = [[s for s in samples if s[1]["cls"] == label][:3] for label in (b"1", b"2")]
-    write_tar(own / "train/0.tar", [*first[:5], *others[0], *others[1]])
-    found = next(LinearProbe(shots=3).measure(own, encode))
-    assert found.notes == ("2 of 3 classes had no say in the L2 strength",)

@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import io
-import math
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from clip_benchmark.datasets.builder import build_dataset, get_dataset_collate_fn
 from clip_benchmark.metrics import image_caption_selection, zeroshot_classification, zeroshot_retrieval
-from evalsets import picture, write_winoground
-from PIL import Image
 
-from pgsbench.data import evalset
-from pgsbench.data.evalset import Pair
-from pgsbench.data.tar import write_tar
 from pgsbench.evaluation.embed import Encoder
-from pgsbench.evaluation.evaluate import checked_size
 from pgsbench.evaluation.protocols.base import EvaluationProtocol
 from pgsbench.evaluation.protocols.compositional import Compositional
-from pgsbench.evaluation.protocols.multilabel import MultiLabel, pseudo_values
 from pgsbench.evaluation.protocols.retrieval import Retrieval
-from pgsbench.evaluation.protocols.winoground import Winoground, read_examples
 from pgsbench.evaluation.protocols.zero_shot import ZeroShot, class_embeddings
-from pgsbench.evaluation.suite import Task
 from pgsbench.models.clip import Clip
-from pgsbench.models.transform import eval_transform
+from pgsbench.models.openclip import eval_transform
 
 # webdataset wants clip_benchmark to say what it does about shuffling.
 pytestmark = pytest.mark.filterwarnings("ignore:WebDataset:UserWarning")
@@ -61,7 +47,7 @@ def theirs(protocol: EvaluationProtocol, clip: Clip, folder: Path) -> dict[str, 
     clip.model.eval()  # as its command line does
     tools = (clip.tokenize, "cpu")
     match protocol:
-        case ZeroShot():  # and MultiLabel
+        case ZeroShot():
             loader = wds_loader(clip, folder)
             known = (loader.dataset.classes, loader.dataset.templates)
             found = zeroshot_classification.evaluate(
@@ -81,28 +67,11 @@ def theirs(protocol: EvaluationProtocol, clip: Clip, folder: Path) -> dict[str, 
             collate = get_dataset_collate_fn(name)
             loader = torch.utils.data.DataLoader(dataset, batch_size=7, collate_fn=collate)
             found = image_caption_selection.evaluate(clip.model, loader, *tools, amp=False)
-        case Winoground():
-            loader = winoground_loader(clip, folder)
-            found = image_caption_selection.evaluate(clip.model, loader, *tools, amp=False)
     return {name.replace("_retrieval_recall@", "_recall_at_"): value for name, value in found.items()}
 
 
 def ours(protocol: EvaluationProtocol, clip: Clip, folder: Path) -> dict[str, float]:
     return {found.metric: found.value for found in protocol.measure(folder, Encoder(clip))}
-
-
-def winoground_loader(tiny: Clip, folder: Path) -> list[tuple[torch.Tensor, list[list[str]]]]:
-    """Batches as clip_benchmark's collate function makes them; its own reader needs the Hub."""
-    transform = eval_transform(tiny.preprocess_cfg)
-    pictures = [
-        torch.stack([transform(Image.open(folder / "images" / name)) for name in example.images])
-        for example in read_examples(folder)
-    ]
-    captions = [list(example.captions) for example in read_examples(folder)]
-    return [(torch.stack(pictures[i : i + 7]), captions[i : i + 7]) for i in range(0, len(pictures), 7)]
-
-
-# ------------------------------------------------------------------------------------------------ equal
 
 
 @pytest.mark.parametrize(
@@ -123,126 +92,6 @@ def test_scores_equal_clip_benchmarks(
     assert 0.1 < found[between] < 0.9
     # It has more: NaN for two classes, and of one picture which picture is the nearest.
     assert set(expected) - set(found) <= {"acc5", "image_acc", "text_acc"}
-
-
-@pytest.fixture
-def labels(data: Path, tmp_path: Path) -> Path:
-    """The pictures of `classes`, each with one to three of the six classes but the last, which none shows."""
-    folder = shutil.copytree(data / "classes", tmp_path / "labels")
-    (folder / "dataset_type.txt").write_text("multilabel\n")
-    samples = []
-    for i, (key, parts) in enumerate(evalset.read_split(folder)):
-        file = io.BytesIO()
-        np.save(file, np.isin(np.arange(6), [i % 5, i % 3, i % 4]).astype(np.int64))
-        image = {kind: content for kind, content in parts.items() if kind != "cls"}
-        samples.append((key, {**image, "npy": file.getvalue()}))
-    write_tar(folder / "test" / "0.tar", samples)
-    (folder / "test" / "nshards.txt").write_text("1\n")
-    return folder
-
-
-def test_average_precision_equals_clip_benchmarks(tiny: Clip, labels: Path, encode: Encoder) -> None:
-    (found,) = MultiLabel().measure(labels, encode)
-    # There a class that no picture shows counts as 0.
-    expected = theirs(MultiLabel(), tiny, labels)["mean_average_precision"]
-    assert found.value * 5 / 6 == pytest.approx(expected, abs=1e-6)
-    assert found.notes == ("1 of 6 classes have no picture",)
-    assert len(set(found.items)) == len(found.items) == 60
-    task = Task("a", str(labels), MultiLabel(), "multilabel", found.metric, "g", size=60)
-    assert checked_size(task, [found])[0].notes == found.notes
-
-
-def test_a_picture_that_is_there_twice_with_other_classes_is_reported(labels: Path, encode: Encoder) -> None:
-    samples = list(evalset.read_split(labels))
-    (_, first), (_, second) = samples[:2]
-    image = {key: part for key, part in first.items() if key != "npy"}
-    more = [("twin", first), ("other", {**image, "npy": second["npy"]})]
-    write_tar(labels / "test" / "0.tar", samples + more[:1])
-    (found,) = MultiLabel().measure(labels, encode)
-    assert (found.num_ties, len(found.notes)) == (0, 1)  # one picture twice, but with the same classes
-    write_tar(labels / "test" / "0.tar", samples + more)
-    (found,) = MultiLabel().measure(labels, encode)
-    assert found.num_ties == 3
-    assert found.notes[1:] == ("3 pictures are the same as one with other classes and tie with it",)
-
-
-def test_of_equal_pictures_those_without_the_class_rank_first() -> None:
-    shows = np.array([[True], [False], [True], [False]])
-    scores = np.array([[0.5], [0.5], [0.9], [0.1]], np.float32)
-    assert pseudo_values(scores, shows).mean() == pytest.approx((1 + 2 / 3) / 2)
-
-
-def test_winoground_equals_clip_benchmarks(tiny: Clip, encode: Encoder, tmp_path: Path) -> None:
-    pictures = [(2 * i, 2 * i + 1) for i in range(80)]
-    write_winoground(tmp_path, pictures, "tree {} under dog", "dog under tree {}")
-    found = {m.metric: m for m in Winoground().measure(tmp_path, encode)}
-    expected = theirs(Winoground(), tiny, tmp_path)
-
-    assert {name: m.value for name, m in found.items()} == pytest.approx(expected, abs=1e-6)
-    assert 0 < found["acc"].value <= min(found["text_acc"].value, found["image_acc"].value) < 1
-    assert found["text_acc"].value != found["image_acc"].value
-    chances = {name: m.chance for name, m in found.items()}
-    assert chances == {"text_acc": 0.25, "image_acc": 0.25, "acc": pytest.approx(1 / 6)}
-    assert encode.num_images == 160
-
-
-# ---------------------------------------------------------------------------- where what it says is wrong
-
-
-@pytest.fixture
-def sets(data: Path, tmp_path: Path) -> Callable[[str], Path]:
-    """From a name to its folder: the data sets of all tests, and two more."""
-
-    def folder(name: str) -> Path:
-        if name == "cut":  # SugarCrepe, the captions alike up to the context length
-            long = "word " * 40
-            pairs = [Pair("0", f"{long} cat", f"{long} dog"), Pair("0", f"{long} sea", f"{long} sky")]
-            evalset.write_pairs(tmp_path, {"0": picture(0)}, {"swap_att": pairs})
-        elif name == "shared":  # one caption of two pictures
-            samples = [(key, picture(number), ["same"]) for number, key in enumerate("ab")]
-            evalset.write_retrieval(tmp_path, samples)
-        else:
-            return data / name
-        return tmp_path
-
-    return folder
-
-
-def said(side: Callable[..., dict[str, float]], metric: str, *what: object) -> float | str:
-    """Return a side's value of a metric, ``"none"`` where it has none, or the name of what it raises."""
-    try:
-        return side(*what).get(metric, "none")
-    except Exception as error:
-        return type(error).__name__
-
-
-@pytest.mark.parametrize(
-    ("model", "name", "protocol", "metric", "expected", "instead"),
-    [
-        ("constant", "pairs", SWAP, "acc", 1.0, 0.0),  # the right caption comes first, and wins a tie
-        ("constant", "two", ZeroShot(), "mean_per_class_recall", 0.5, 0.0),
-        ("diverged", "pairs", SWAP, "acc", 1.0, "EvaluationError"),  # of NaN, too, the first is the largest
-        ("diverged", "two", ZeroShot(), "mean_per_class_recall", 0.5, "EvaluationError"),
-        ("tiny", "cut", SWAP, "acc", 1.0, 0.0),
-        ("tiny", "pairs", SWAP, "image_acc", 1.0, "none"),  # of one picture, the nearest
-        ("tiny", "two", ZeroShot(), "acc5", math.nan, "none"),
-        ("tiny", "shared", Retrieval((1,)), "text_recall_at_1", 0.5, 0.0),  # one of the two, by accident
-        ("tiny", "shared", Retrieval((3,)), "image_recall_at_3", "RuntimeError", "none"),
-    ],
-)
-def test_where_clip_benchmark_is_wrong(
-    model: str,
-    name: str,
-    protocol: EvaluationProtocol,
-    metric: str,
-    expected: float | str,
-    instead: float | str,
-    sets: Callable[[str], Path],
-    request: pytest.FixtureRequest,
-) -> None:
-    what = (protocol, request.getfixturevalue(model), sets(name))
-    assert said(theirs, metric, *what) == pytest.approx(expected, nan_ok=True)
-    assert said(ours, metric, *what) == instead
 
 
 def test_classifiers_equal_clip_benchmarks(tiny: Clip, data: Path, encode: Encoder) -> None:

@@ -4,13 +4,13 @@ Two commands of one study are started, one of which waits for the other, and bes
 that wants the same runs. They are struck one to three times while they work. Then each is given once more,
 undisturbed. The kinds of schedules:
 
-- SCHEDULES: trainings are made up and take milliseconds, so that there can be many; leases, records, search,
-  Optuna's file and recovery are the real ones.
+- SCHEDULES: trainings are made up and take milliseconds, so that there can be many; leases, records, search
+  and recovery are the real ones.
 - REAL: trainings and evaluations of a tiny model are real.
 
 The invariants: each point and seed was trained, with the scores of a quiet run, bit for bit, and where
 trainings are real, with its weights; no two processes ever worked on one run at the same time; no process is
-left, and none has ended with a traceback of a bug. Of Optuna's file, a mirror, it is only told.
+left, and none has ended with a traceback of a bug.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def sweep(study: Path, root: Path, name: str, *, is_real: bool) -> None:
     from made_up import MadeUpEngine, folder_of
 
     from pgsbench.execution.driver import Watcher
-    from pgsbench.execution.folder import driving
+    from pgsbench.execution.ledger import driving
     from pgsbench.execution.search import search
 
     random.seed(os.getpid())
@@ -219,7 +219,6 @@ def _join(process: BaseProcess, *, may_be_killed: bool = False) -> None:
 
 def check_made_up(study: Path, root: Path, name: str) -> None:
     """Check the invariants of a study with made-up trainings."""
-    import optuna
     from made_up import folder_of, ratio_of
 
     from pgsbench.tracking.rundir import RunDir
@@ -231,13 +230,6 @@ def check_made_up(study: Path, root: Path, name: str) -> None:
         scores = RunDir(root / run.directory).scores if folder.is_complete(run.spec) else None
         if scores is None or scores.groups["classification"].value != ratio_of(run.spec):
             raise BrokenError(f"{run.spec.name} is not complete, or has other scores")
-    storage = f"sqlite:///{root}/{name}/optuna.db"
-    with suppress(Exception):  # a file that was torn is no loss: it is a mirror
-        (found,) = optuna.get_all_study_names(storage)
-        trials = optuna.load_study(storage=storage, study_name=found).trials
-        labels = Counter(one.user_attrs["label"] for one in trials if one.state.name == "COMPLETE")
-        if set(labels.values()) != {1} or set(labels) != {run.spec.label for run in folder.runs.values()}:
-            print(f"  note: {name}: {storage} has {labels}")
     at_work: dict[str, str] = {}
     # A power cut takes the end of a line, and the next one is written behind it.
     for what, run_id, process in WORKED.findall((root / "worked").read_text()):
@@ -276,10 +268,10 @@ def check_real(study: Path, root: Path, name: str) -> None:
 def campaign(counts: dict[str, int], first: int, home: Path, results: Path) -> int:
     """Run schedules, print a table, and return how many failed; what stands in `results` is not run again."""
     from pgsbench.disk import held
-    from pgsbench.execution import folder as folder_module
+    from pgsbench.execution import ledger as ledger_module
 
     held.LEASE_SECONDS, held.BEAT_SECONDS, held.POLL_SECONDS = 3.0, 0.3, 0.02
-    folder_module.WAIT_SECONDS = 0.05
+    ledger_module.WAIT_SECONDS = 0.05
     os.environ["PGSBENCH_DATA"] = str(home / "data")
     (home / "world").mkdir()
     study = tinyworld.make(home / "world").study

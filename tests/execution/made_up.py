@@ -13,9 +13,8 @@ from made_scores import scores_of
 
 from pgsbench.errors import UserError
 from pgsbench.execution import driver
-from pgsbench.execution.engine import Engine
-from pgsbench.execution.folder import StudyFolder
-from pgsbench.execution.slots import Slots
+from pgsbench.execution.engine import Engine, Slots
+from pgsbench.execution.ledger import Ledger
 from pgsbench.records.run_records import Summary
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.scores import GroupMean
@@ -32,14 +31,14 @@ def ratio_of(spec: RunSpec) -> float:
     return float(spec.config.strategy.fields["mask_ratio"])
 
 
-def folder_of(study: Path, runs_root: Path, overrides: list[str]) -> StudyFolder:
+def folder_of(study: Path, runs_root: Path, overrides: list[str]) -> Ledger:
     """Return the folder of the tiny study without its arms."""
     opened = open_study_file(study, overrides=("arms={}", *overrides))
-    return StudyFolder.open(Planner(opened), runs_root)
+    return Ledger.open(Planner(opened), runs_root)
 
 
 def finish(
-    folder: StudyFolder, spec: RunSpec, score: float, seconds: float = 1.0, *, run: RunDir | None = None
+    folder: Ledger, spec: RunSpec, score: float, seconds: float = 1.0, *, run: RunDir | None = None
 ) -> None:
     """Leave what a training would have left."""
     run = run or RunDir.create(folder.runs_root, spec)
@@ -62,7 +61,7 @@ class MadeUpEngine(Engine):
 
     def __init__(
         self,
-        folder: StudyFolder,
+        folder: Ledger,
         value: Callable[[RunSpec], float] = ratio_of,
         *,
         seconds: float = 0.0,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from pgsbench.execution.adviser import Adviser, KnownPoint
+from pgsbench.execution.adviser import Adviser, KnownPoint, importances
 
 SPACE = {
     "arm": CategoricalDistribution(["pgs", "flip"]),
@@ -18,12 +18,8 @@ SPACE = {
 }
 
 
-def only_pgs_has_tau(name: str, chosen: Mapping[str, Any]) -> bool:
-    return name != "tau" or chosen["arm"] == "pgs"
-
-
 def adviser(sampler: str, **changed: Any) -> Adviser:
-    fields: dict[str, Any] = {"distributions": SPACE, "directions": ["maximize"], "seed": 3, "trials": 20}
+    fields: dict[str, Any] = {"distributions": SPACE, "directions": ["maximize"], "seed": 3}
     return Adviser(sampler, **(fields | changed))
 
 
@@ -46,7 +42,7 @@ def searched(one: Adviser, count: int) -> list[KnownPoint]:
     return known
 
 
-@pytest.mark.parametrize("sampler", ["random", "qmc", "tpe", "gp", "nsga2"])
+@pytest.mark.parametrize("sampler", ["random", "qmc", "tpe", "gp"])
 def test_points_are_new_lie_in_the_space_and_follow_from_what_is_known(sampler: str) -> None:
     known = searched(adviser(sampler), 9)
     assert len({str(point.params) for point in known}) == 9
@@ -55,13 +51,6 @@ def test_points_are_new_lie_in_the_space_and_follow_from_what_is_known(sampler: 
             assert SPACE[name]._contains(SPACE[name].to_internal_repr(value))
     assert searched(adviser(sampler), 9) == known
     assert searched(adviser(sampler, seed=4), 9) != known
-
-
-@pytest.mark.parametrize("sampler", ["random", "tpe", "nsga2"])
-def test_a_parameter_exists_only_where_its_condition_holds(sampler: str) -> None:
-    known = searched(adviser(sampler, is_active=only_pgs_has_tau), 12)
-    assert {point.params["arm"] for point in known} == {"pgs", "flip"}
-    assert all(("tau" in point.params) == (point.params["arm"] == "pgs") for point in known)
 
 
 def test_qmc_fills_a_line_more_evenly_than_chance() -> None:
@@ -91,5 +80,13 @@ def test_the_best_that_keeps_within_the_limit_is_found(sampler: str) -> None:
     assert sum(3 <= point.params["width"] <= 5 for point in late) >= 5  # by chance 3
 
 
-def test_where_no_point_is_new_the_draws_end() -> None:
-    assert not adviser("tpe").draw([], lambda _: False)
+def test_fanova_finds_the_parameter_and_says_nothing_of_few_points_or_equal_scores() -> None:
+    square = {"a": FloatDistribution(0, 1), "b": FloatDistribution(0, 1)}
+    draws = np.random.default_rng(1).uniform(0, 1, (30, 2))
+    points = [KnownPoint({"a": a, "b": b}, [a, b]) for a, b in draws]  # the first objective counts
+    found = importances([*points, KnownPoint({"a": 0.5, "b": 0.5})], 2, square)
+    assert found is not None
+    assert found.shares["a"] > 0.9
+    assert (found.num_points, found.num_seeds) == (30, 2)
+    assert importances(points[:9], 2, square) is None
+    assert importances([KnownPoint(point.params, [0.5]) for point in points], 2, square) is None

@@ -17,18 +17,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from no_figures import no_figures
 from tinyworld import HALF, TinyWorld
 
 from pgsbench.errors import ConfigError, Interrupted, RunError
 from pgsbench.execution.driver import Watcher, enter, work_off
-from pgsbench.execution.folder import StudyFolder
+from pgsbench.execution.engine import Slots, plan_slots
+from pgsbench.execution.ledger import Ledger
 from pgsbench.execution.local import LocalEngine, SlotExecutor
 from pgsbench.execution.run import Stop, run
-from pgsbench.execution.slots import Slots, plan_slots
+from pgsbench.execution.search import search
 from pgsbench.experiment import run_once
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.session.leaving import lay
 from pgsbench.session.opening import work_on
 from pgsbench.study.open import open_study_file
 from pgsbench.study.plan import Planner
@@ -87,7 +88,7 @@ def test_an_error_that_is_nobodys_mistake_and_a_dead_worker_fail_one_run_each(
     kind, names = f"{tmp_path}/broken.py:Broken", ["raise", "die", "memory", "fine"]
     arms = ", ".join(f"{how}: {{strategy: {{name: '{kind}', how: {how}}}}}" for how in names)
     study = open_study_file(tiny.study, overrides=[f"arms={{{arms}}}", "search=null"])
-    folder = StudyFolder.open(Planner(study), tmp_path / "runs")
+    folder = Ledger.open(Planner(study), tmp_path / "runs")
     missing = enter(folder, folder.planner.specs(names), Watcher())
     failed = work_off(folder, missing, LocalEngine(Slots(("cpu",), 1), tmp_path / "runs"), Watcher())
     said = {spec.arm: str(error) for spec, error in failed}
@@ -115,7 +116,7 @@ def test_a_second_ctrl_c_ends_the_workers_at_once(tiny: TinyWorld, tmp_path: Pat
     # Tests that run in the background inherit an ignored Ctrl-C, which no user's terminal has.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     study = open_study_file(tiny.study, overrides=["training.samples=160000", "search=null"])
-    folder, seen = StudyFolder.open(Planner(study), tmp_path), list[float]()
+    folder, seen = Ledger.open(Planner(study), tmp_path), list[float]()
     missing = enter(folder, folder.planner.specs(["pgs"]), Watcher())
 
     def interrupt() -> None:
@@ -139,10 +140,10 @@ def test_a_second_ctrl_c_ends_the_workers_at_once(tiny: TinyWorld, tmp_path: Pat
 
 
 def test_slots_are_grouped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pgsbench.execution.slots.usable_cores", lambda: 5)
+    monkeypatch.setattr("pgsbench.execution.engine.usable_cores", lambda: 5)
     assert plan_slots(device="cpu", threads=1, devices_per_run=2).devices == ("cpu,cpu", "cpu,cpu")
     gpus = [f"cuda:{number}" for number in range(5)]
-    monkeypatch.setattr("pgsbench.execution.slots.devices_named", lambda _: list(gpus))
+    monkeypatch.setattr("pgsbench.execution.engine.devices_named", lambda _: list(gpus))
     slots = plan_slots(device="cuda", threads=1, devices_per_run=2)
     assert slots.devices == ("cuda:0,cuda:1", "cuda:2,cuda:3")
     assert slots.device_type == "cuda"
@@ -211,9 +212,9 @@ def test_the_reason_is_told_and_not_what_rank_0_has_heard_of_it(tiny: TinyWorld,
     assert found.holder is None
 
 
-def test_a_run_that_was_laid_is_trained_by_its_own_command(tiny: TinyWorld, tmp_path: Path) -> None:
+def test_a_run_that_was_laid_is_trained_by_the_processes_of_torchrun(tiny: TinyWorld, tmp_path: Path) -> None:
     study = work_on(open_study_file(tiny.study, overrides=["search=null"]), output=tmp_path, device="cpu")
-    (directory,) = lay(study, study.plan(["none"]))
+    (directory,) = study.leave(study.plan(["none"]))
     launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "pgsbench"]
     command = [sys.executable, "-m", *launcher, "run", str(directory)]
     done = subprocess.run(command, cwd=tmp_path, env=os.environ, capture_output=True, text=True, timeout=280)
@@ -221,24 +222,26 @@ def test_a_run_that_was_laid_is_trained_by_its_own_command(tiny: TinyWorld, tmp_
     found = RunDir(directory)
     assert found.is_done
     assert [line["step"] for line in found.metrics()] == [1, 2, 3, 4, 5, 6], "rank 0 alone writes"
-    assert lay(study, study.plan(["none"])) == []
+    assert study.leave(study.plan(["none"])) == []
 
 
 # ----------------------------------------------------------------------------------------------------- Dask
 
 
 def test_a_sweep_on_dask_is_that_of_one_machine_though_a_worker_is_killed(
-    tiny: TinyWorld, tmp_path: Path
+    tiny: TinyWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     distributed = pytest.importorskip("distributed")
-    pause = "time.sleep(0.1 if os.environ.get('SLOW') else 0)"
-    slow = HALF.replace("        return", f"        {pause}\n        return", 1)
-    (tmp_path / "slow.py").write_text(f"import os, time\n{slow}")
-    changes = [f"strategy={{name: '{tmp_path}/slow.py:Half'}}", "arms={}", "training.samples=320"]
-    changes += ["search={space: {strategy.mask_ratio: [0.5, 0.75]}}"]
+    waits = f"while os.environ.get('WAITS') and view.progress > 0.4 and not os.path.exists('{tmp_path}/go'):"
+    waiting = HALF.replace(
+        "        return", f"        {waits}\n            time.sleep(0.02)\n        return", 1
+    )
+    (tmp_path / "waiting.py").write_text(f"import os, time\n{waiting}")
+    changes = [f"strategy={{name: '{tmp_path}/waiting.py:Half'}}", "arms={}"]
+    changes += ["search={space: {strategy.mask_ratio: [0.5]}}"]
     study = open_study_file(tiny.study, overrides=changes)
     cluster = distributed.LocalCluster(
-        n_workers=1, env={"SLOW": "1"}, dashboard_address=None, local_directory=str(tmp_path / "dask")
+        n_workers=1, env={"WAITS": "1"}, dashboard_address=":0", local_directory=str(tmp_path / "dask")
     )
     with cluster:
         address = cluster.scheduler_address
@@ -247,22 +250,25 @@ def test_a_sweep_on_dask_is_that_of_one_machine_though_a_worker_is_killed(
 
         def kill_one() -> None:
             steps = [RunDir(path).last_step() for path in tmp_path.glob("there/runs/tiny/*-*")]
-            if not killed and any(3 < step < 20 for step in steps):
+            if not killed and any(step == 3 for step in steps):
                 killed.append(next(iter(cluster.workers.values())).pid)
                 os.kill(killed[0], signal.SIGKILL)
+                (tmp_path / "go").touch()
 
-        watched = there.watched
-        there.watched = lambda do: watched(lambda folder, watcher: do(folder, _with(watcher, kill_one)))
-        there.sweep()
+        monkeypatch.setattr(
+            "pgsbench.session.study.search", lambda *at: search(*at[:3], _with(at[3], kill_one))
+        )
+        with no_figures():
+            there.sweep()
+            assert there.failed == []
+            assert killed
+            shutil.rmtree(next(tmp_path.glob("there/runs/tiny/*-*")))
+            there.sweep()  # the same engine takes another call
         assert there.failed == []
-        assert killed
-        shutil.rmtree(next(tmp_path.glob("there/runs/tiny/*-*")))
-        there.sweep()  # the same engine takes another call
-        assert there.failed == []
-    work_on(study, output=tmp_path / "here", jobs=1, device="cpu").sweep()
+        work_on(study, output=tmp_path / "here", jobs=1, device="cpu").sweep()
     found = weights(tmp_path / "there/runs")
-    assert len(found) == 2
-    assert found == weights(tmp_path / "here/runs")
+    assert len(found) == 1
+    assert found == weights(tmp_path / "here")
 
 
 def _with(watcher: Watcher, tick) -> Watcher:

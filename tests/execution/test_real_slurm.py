@@ -15,7 +15,6 @@ import pytest
 from tinyworld import HALF, TinyWorld
 
 from pgsbench.records import files
-from pgsbench.session.leaving import detach
 from pgsbench.session.opening import work_on
 from pgsbench.study.open import open_study_file
 from pgsbench.tracking.rundir import RunDir
@@ -160,7 +159,8 @@ def test_a_time_limit_in_mid_training_and_two_tasks_cost_nothing(
     changes += ["training.checkpoint_every_steps=1000", "search=null", "arms={}"]
     file = open_study_file(tiny.study, overrides=changes)
     short = work_on(file, output=tmp_path / "short", on="slurm:short")
-    (spec,) = detach(short, short.plan())
+    (spec,) = short.plan()
+    short.leave([spec], submit=True)
     run = RunDir(tmp_path / "short/runs" / spec.folder)
     wait_until(lambda: run.last_step() > 3)
     assert state(run) == "running"

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 from made_up import MadeUpEngine, ratio_of
 from tinyworld import TinyWorld
 
-from pgsbench.errors import StudyError, UserError
+from pgsbench.errors import StudyError
+from pgsbench.execution.adviser import Adviser, KnownPoint
 from pgsbench.execution.driver import Watcher
-from pgsbench.execution.folder import StudyFolder
+from pgsbench.execution.ledger import Ledger
 from pgsbench.execution.search import search
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.study.open import open_study_file
@@ -39,9 +39,9 @@ class Bench:
         self.notes: list[str] = []
         self.importances: dict[str, float] = {}
 
-    def folder(self, *overrides: str, trials: int | None = None) -> StudyFolder:
+    def folder(self, *overrides: str, trials: int | None = None) -> Ledger:
         study = open_study_file(self.study, overrides=["arms={}", *overrides]).with_trials(trials)
-        return StudyFolder.open(Planner(study), self.runs_root)
+        return Ledger.open(Planner(study), self.runs_root)
 
     def search(
         self, *overrides: str, value: Value = ratio_of, trials: int | None = None
@@ -59,21 +59,23 @@ class Bench:
         self.importances = folder.importances.shares if folder.importances else {}
         return failed
 
-    @property
-    def storage(self) -> str:
-        return f"sqlite:///{self.runs_root}/tiny/optuna.db"
-
-    def trials_name(self) -> str:
-        (name,) = optuna.get_all_study_names(self.storage)
-        return name
-
-    def trials(self) -> list[optuna.trial.FrozenTrial]:
-        return optuna.load_study(storage=self.storage, study_name=self.trials_name()).trials
-
 
 @pytest.fixture
 def bench(tiny: TinyWorld, tmp_path: Path) -> Bench:
     return Bench(tiny.study, tmp_path / "runs")
+
+
+def watched_draws(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Adviser, list[KnownPoint]]]:
+    """Return a list that grows by who is asked for each point, and what is known then."""
+    asked: list[tuple[Adviser, list[KnownPoint]]] = []
+    draw = Adviser.draw
+
+    def watched(adviser: Adviser, known: list[KnownPoint], accept: Callable[[dict[str, Any]], bool]) -> bool:
+        asked.append((adviser, list(known)))
+        return draw(adviser, known, accept)
+
+    monkeypatch.setattr(Adviser, "draw", watched)
+    return asked
 
 
 def grid(
@@ -130,24 +132,6 @@ def test_a_point_that_failed_is_trained_by_the_next_command(bench: Bench) -> Non
     assert (bench.trained, len(bench.reused)) == ([name], 5)
 
 
-def test_what_optunas_dashboard_shows_is_filled_again_and_stops_nothing(bench: Bench) -> None:
-    def states() -> list[str]:
-        return [trial.state.name for trial in bench.trials()]
-
-    name, half = "pgs mask_ratio=0.5 s0", grid("{strategy.mask_ratio: [0.25, 0.5]}")
-    bench.search(half, value=failing(name))
-    bench.search(half)
-    assert states() == ["COMPLETE", "FAIL", "COMPLETE"]
-    assert [trial.user_attrs["label"] for trial in bench.trials()][1:] == ["pgs mask_ratio=0.5"] * 2
-    database = bench.runs_root / "tiny/optuna.db"
-    database.write_bytes(b"no database")
-    bench.search(half)
-    assert any("optuna.db is behind" in note for note in bench.notes)
-    database.unlink()
-    bench.search(half)
-    assert states() == ["COMPLETE", "COMPLETE"]
-
-
 def test_a_deleted_run_that_fails_once_is_not_forgotten(bench: Bench) -> None:
     name = "pgs mask_ratio=0.5 tau=0.1 s0"
     bench.search(grid())
@@ -155,6 +139,17 @@ def test_a_deleted_run_that_fails_once_is_not_forgotten(bench: Bench) -> None:
     assert bench.search(grid(), value=failing(name))
     bench.search(grid())
     assert bench.trained == [name]
+
+
+def test_trials_are_named_by_values_that_give_the_same_run_again(bench: Bench) -> None:
+    bench.search(tpe(2))
+    found = [run.spec for run in bench.folder(tpe(2)).runs.values()]
+    assert len(found) == 2
+    for spec in found:
+        tau = spec.label.rpartition("=")[2]
+        assert len(tau) <= len("0.12345")
+        (typed,) = Planner(open_study_file(bench.study, overrides=[f"strategy.tau={tau}"])).specs(["pgs"])
+        assert typed.id == spec.id
 
 
 def test_more_seeds_are_trained_at_the_same_points(bench: Bench) -> None:
@@ -204,7 +199,6 @@ def test_arms_that_share_a_run_train_it_once(bench: Bench) -> None:
     space = "{space: {strategy.mask_ratio: [0.25, 0.75]}, arms: [pgs, twin]}"
     bench.search(f"search={space}", "arms={twin: {strategy: {name: pgs}}}")
     assert len(bench.trained) == 2
-    assert sorted(trial.value for trial in bench.trials()) == [0.25, 0.25, 0.75, 0.75]
 
 
 def test_a_search_begins_with_the_base_and_the_points_that_come_first(bench: Bench) -> None:
@@ -227,29 +221,14 @@ def test_a_path_is_searched_only_where_its_condition_holds(bench: Bench) -> None
     assert not bench.trained  # the same points, and they are known
 
 
-def test_two_objectives_are_told_with_their_directions_and_a_limit_as_a_constraint(bench: Bench) -> None:
-    search = "metric: [mean, -train_seconds], at_most: {train_seconds: 0.5}, sampler: nsga2, trials: 3"
+def test_two_objectives_are_told_with_their_directions_and_a_limit_as_a_constraint(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = watched_draws(monkeypatch)
+    search = "metric: [mean, -train_seconds], at_most: {train_seconds: 0.5}, sampler: tpe, trials: 3"
     bench.search(f"search={{{search}, space: {{strategy.tau: {{low: 0.05, high: 1.0}}}}, arms: [pgs]}}")
-    study = optuna.load_study(storage=bench.storage, study_name=bench.trials_name())
-    assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
-    assert study.metric_names == ["mean", "train_seconds"]
-    assert [trial.values for trial in study.trials] == [[0.5, 1.0]] * 3
-    about = study.trials[0].user_attrs
-    assert {name: value for name, value in about.items() if value == 0.5}.keys() == {"classification"}
-    assert Path(bench.runs_root, about["runs"]).is_dir()
-
-
-@pytest.mark.parametrize(
-    ("search", "said"),
-    [
-        ("space: {strategy.tau: {choices: [0.1], when: {strategy.nam: [pgs]}}}", "did you mean|valid: arm"),
-        ("space: {strategy.tau: {choices: [0.1], when: {arm: [flop]}}}", "arm never has this value"),
-        ("space: {strategy.tau: [0.1]}, first: [{strategy.sigma: 1}]", "not searched"),
-        ("space: {strategy.tau: [0.1]}, metric: [-flops, mean]", "a score comes first"),
-        ("space: {strategy.tau: [0.1]}, metric: [mean, flops]", "a cost has a minus before it"),
-        ("space: {strategy.tau: [0.1]}, sampler: gp", "the gp sampler needs `trials`"),
-    ],
-)
-def test_mistakes_in_a_search_are_named(bench: Bench, search: str, said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        bench.folder(f"search={{{search}, arms: [pgs]}}")
+    adviser, known = asked[-1]
+    assert adviser.directions == ["maximize", "minimize"]
+    assert [(list(point.values), point.excess) for point in known] == [
+        ([0.5, 1.0], {"train_seconds": 0.5})
+    ] * 2

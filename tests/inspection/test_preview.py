@@ -7,12 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from matplotlib.patches import Rectangle
-from tinyworld import TinyWorld
 
-from pgsbench.errors import ConfigError
 from pgsbench.inspection.inspected import named_strategies
-from pgsbench.inspection.preview import STRIKE, Pictures, named_texts, preview, struck
-from pgsbench.masking.cluster import Cluster
+from pgsbench.inspection.preview import Pictures, preview
+from pgsbench.masking.guided import Cluster
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.pgs_mixed import PgsMixed
 from pgsbench.masking.random import Random
@@ -61,21 +59,3 @@ def test_a_strategy_of_a_file_is_called_after_its_class(tmp_path: Path) -> None:
     first, second = (f"{tmp_path}/{folder}/one.py:Spiral" for folder in "ab")
     assert list(named_strategies(["pgs", first])) == ["pgs", "Spiral"]
     assert list(named_strategies([first, second])) == ["Spiral", second]
-
-
-def test_dropped_words_are_struck_out(clip: Clip, tiny: TinyWorld) -> None:
-    texts = {**named_texts(["truncate", "frequency"], keep=5), **named_texts(["none"])}
-    captions = ["a red square, number 9", "a dog"]
-    (first, second) = struck(captions, texts, clip, str(tiny.shards), seed=0)
-    caption, truncated, by_frequency = first.split("\n")
-    assert caption == captions[0]
-    out = "".join(letter + STRIKE * (letter != " ") for letter in ", number 9")
-    assert truncated == f"truncate: a red square {out}"
-    assert by_frequency.replace(STRIKE, "").endswith("a red square , number 9")
-    assert by_frequency.count(STRIKE) > 0
-    assert second.split("\n")[1:] == ["truncate: a dog", "frequency: a dog"]
-
-
-def test_the_captions_of_image_files_are_not_asked_for(clip: Clip) -> None:
-    with pytest.raises(ConfigError, match="image files have no captions"):
-        struck(["cat.png"], named_texts(["truncate"]), clip, None, seed=0)

@@ -70,9 +70,7 @@ def test_shares_are_bytes_over_255_and_the_ratio_counts() -> None:
         ({"token_wait": 1.0}, ConfigError, "did you mean 'token_weight'"),
         ({"images": torch.randn(2, 3, 32, 32)}, ConfigError, r"images: must be"),
         ({"images": torch.full((2, 3, 32, 32), torch.nan)}, ConfigError, r"images: must be"),
-        ({"images": torch.zeros(2, 1, 32, 32)}, ConfigError, r"images: must be"),
         ({"images": pictures().numpy()}, ConfigError, r"images: must be"),
-        ({"images": pictures()[:0]}, ConfigError, r"images: must be"),
         ({"patch_size": 64}, ConfigError, "holds a"),
     ],
 )

@@ -39,11 +39,6 @@ class Sound:
         return Selection(keep.sort(dim=1).values)
 
 
-class DrawsFromTorch(Sound):
-    def noise(self, view: PatchView, draws: Draws) -> Tensor:
-        return torch.rand(view.batch_size, view.num_patches)
-
-
 class LooksAtTheGlobalState(Sound):
     """Draws what the global generator would draw next, and leaves no trace."""
 
@@ -70,22 +65,11 @@ class WritesIntoTheView(Sound):
         return super().score(view, draws)
 
 
-class LeavesIndicesUnsorted(Sound):
-    def finish(self, score: Tensor, view: PatchView) -> Selection:
-        return Selection(super().finish(score, view).keep.flip(1))
-
-
 class HasADiagnosticThatIsNoNumber(Sound):
     def finish(self, score: Tensor, view: PatchView) -> Selection:
         assert view.objects is not None
         share = view.objects.mean() / view.objects.sum()
         return replace(super().finish(score, view), diagnostics={"share": share})
-
-
-class HidesEverything(Sound):
-    def finish(self, score: Tensor, view: PatchView) -> Selection:
-        keep = super().finish(score, view).keep
-        return Selection(keep, torch.zeros_like(keep, dtype=torch.bool))
 
 
 class KeepsOneMore(Sound):
@@ -130,14 +114,11 @@ RULES = _rules(StrategyContract())
 @pytest.mark.parametrize(
     ("kind", "rule"),
     [
-        (DrawsFromTorch, "draws"),
         (LooksAtTheGlobalState, "draws"),
         (ComparesWithTheBatch, "others"),
         (ReturnsAGradient, "gradient"),
         (WritesIntoTheView, "inputs"),
-        (LeavesIndicesUnsorted, "shapes"),
         (HasADiagnosticThatIsNoNumber, "flat"),
-        (HidesEverything, "shapes"),
         (KeepsOneMore, "shapes"),
         (DrawsAtRatioZero, "zero"),
         (LooksAtMoreThanItSays, "needs"),

@@ -17,7 +17,6 @@ from pgsbench.masking.ops import (
     order_ascending,
     patchify,
     shrink,
-    transport_scaling,
 )
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.testing import draws_for, make_view
@@ -53,9 +52,7 @@ def test_order_sorts_and_is_a_permutation(seed: int, n: int) -> None:
 @pytest.mark.parametrize(
     ("patch", "side", "small"),
     [
-        ((16, 16), 8, (8, 8)),
         ((14, 28), 8, (7, 7)),
-        ((8, 8), 8, (8, 8)),
         ((8, 8), 16, (8, 8)),
         ((32, 8), 4, (4, 4)),
         ((14, 7), 4, (7, 7)),  # not 2 and 1, in which there is no pattern
@@ -80,18 +77,6 @@ def test_colours_are_compared_relative_to_the_picture() -> None:
     torch.testing.assert_close(colour_similarity(7 * colours + 2), alike, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(alike.diagonal(dim1=1, dim2=2), torch.ones(2, 5))
     assert torch.equal(colour_similarity(torch.full((1, 4, 3), 0.3)), torch.ones(1, 4, 4))
-
-
-@pytest.mark.parametrize("tau", [1.0, 0.2, 0.1])
-def test_ten_rounds_leave_a_small_residual(tau: float) -> None:
-    # Measured on photos: 10 rounds leave max |row sum - 1| of about 2e-4 for these temperatures.
-    unit = torch.nn.functional.normalize(torch.randn(4, 196, 24, generator=_draw()), dim=2)
-    kernel = (unit @ unit.transpose(1, 2) / tau).exp()
-    u, residual = transport_scaling(kernel, rounds=10)
-    plan = u[:, :, None] * kernel * u[:, None, :]
-    assert residual.max() < 1e-3
-    torch.testing.assert_close(plan.sum(dim=1), torch.ones(4, 196), atol=2e-3, rtol=0)
-    torch.testing.assert_close((plan.sum(dim=2) - 1).abs().amax(dim=1), residual, atol=1e-5, rtol=0)
 
 
 def test_object_shares_and_what_is_left_of_them() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from contextlib import nullcontext
 from typing import Any
 
@@ -134,30 +133,3 @@ def test_nor_does_the_gradient_of_a_step(name: str) -> None:
     with Waits() as operations, Calls() as calls:
         gradient(batch, batch.texts, seed=0, step=1, progress=0.5)
     assert operations.found + calls.found == []
-
-
-@dataclasses.dataclass(frozen=True)
-class Waiting:
-    """Waits in the way that it is told to."""
-
-    how: str
-    mask_ratio = 0.0
-    needs = frozenset({"objects"})
-
-    def select(self, view: PatchView, *, draws: Draws) -> Any:
-        x = view.objects
-        assert x is not None
-        ways: dict[str, Any] = {
-            "tensor": lambda: torch.tensor([1.0, 2.0]),
-            "int": lambda: int(x.sum()),
-            "tolist": lambda: x.tolist(),
-            "mask": lambda: x[x > 0.5],
-            "list": lambda: x[[0, 1]],
-            "to": lambda: x.to(torch.device("cpu")),
-        }
-        return ways[self.how]()
-
-
-@pytest.mark.parametrize("how", ["tensor", "int", "tolist", "mask", "list", "to"])
-def test_waiting_is_noticed(how: str) -> None:
-    assert waits(Waiting(how), make_view())

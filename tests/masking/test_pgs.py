@@ -15,11 +15,6 @@ from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.pgs_mixed import PgsMixed
 from pgsbench.masking.testing import draws_for, make_view
 
-
-def _draw(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 #: `PgsMixed` with nothing that `Pgs` does not have.
 UNCHANGED = PgsMixed(random_share=0.0, edge_spread=0, colour_weight=0.0, pattern_side=None, tau=0.2)
 

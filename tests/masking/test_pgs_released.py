@@ -115,13 +115,6 @@ def test_of_the_same_masks_the_same_number_and_the_same_patches_are_kept(
     assert not (ours & masked)[has_ties].any()
 
 
-def test_choosing_the_masked_patches_draws_one_number_for_each_patch() -> None:
-    drawn, expected = TheirDraws(1), TheirDraws(1)
-    PgsReleased().masked(golden_view(0), draws=drawn)
-    expected.uniform(196)
-    assert torch.equal(drawn.generator.get_state(), expected.generator.get_state())
-
-
 @pytest.mark.skipif(
     platform.machine().lower() not in ("x86_64", "amd64"), reason="sums run over other vectors there"
 )

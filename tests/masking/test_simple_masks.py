@@ -21,10 +21,6 @@ grids = st.tuples(st.integers(1, 9), st.integers(1, 9))
 ratios = st.floats(0.0, 0.99)
 
 
-def _draw(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def bare_view(grid: tuple[int, int], batch_size: int) -> PatchView:
     return PatchView(grid=grid, patch_size=(8, 8), batch_size=batch_size, device=torch.device("cpu"))
 
@@ -101,14 +97,10 @@ def test_a_grid_mask_is_its_pattern_shifted_cyclically(
     ("grid", "ratio", "kept"),
     [
         ((8, 8), 0.25, 48),
-        ((14, 14), 0.25, 147),
-        ((14, 14), 0.5, 98),
         ((14, 14), 0.75, 49),
         ((7, 7), 0.75, 12),  # of 49: 12.25 are a quarter
         ((7, 7), 0.25, 37),
-        ((3, 3), 0.75, 2),
         ((1, 5), 0.25, 3),
-        ((14, 14), 0.99, 2),
         ((8, 8), 0.99, 1),
         ((3, 3), 0.05, 8),  # at least one is dropped
         ((1, 1), 0.5, 1),
@@ -125,7 +117,7 @@ def test_the_ratio_of_a_grid_is_the_nearest(grid: tuple[int, int], ratio: float,
 @given(seed=st.integers(0, 99), ratio=st.floats(0.01, 0.95), share=st.floats(0, 1))
 @settings(max_examples=60, deadline=None)
 def test_oracle_drops_no_object_patch_while_it_keeps_another(seed: int, ratio: float, share: float) -> None:
-    random = _draw(seed)
+    random = torch.Generator().manual_seed(seed)
     view = bare_view((5, 4), 4)
     objects = (torch.rand(4, 20, generator=random) < share) * torch.rand(4, 20, generator=random)
     view = dataclasses.replace(view, objects=objects)

@@ -8,21 +8,18 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from pgsbench.errors import ConfigError
 from pgsbench.masking.base import Selection, Strategy
-from pgsbench.masking.cluster import Cluster
 from pgsbench.masking.configure import configure, fields_of
-from pgsbench.masking.coverage import appearance, averaged
+from pgsbench.masking.coverage import appearance
 from pgsbench.masking.fewer_tokens import Resize, Tome, bipartite_merge
-from pgsbench.masking.grid import Grid
+from pgsbench.masking.guided import Cluster
 from pgsbench.masking.ops import patchify
 from pgsbench.masking.options import ManyViews, Merged
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.random import Random, density
 from pgsbench.masking.testing import StrategyContract, draws_for, make_view
-from pgsbench.masking.token_counts import token_count
 
 
 class TestViews(StrategyContract):
@@ -86,25 +83,6 @@ def test_merging_meets_its_budget_with_as_little_as_it_can(ratio: float, blocks:
     while len(one_less) < blocks:
         one_less.append(one_less[-1] - min(step - 1, one_less[-1] // 2))
     assert sum(one_less) / blocks > 196 * (1 - ratio)
-
-
-def naive_merge(keys: Tensor, count: int) -> list[int]:
-    """Where each token of one picture goes, token by token."""
-    m = len(keys)
-    unit = [key / key.norm() for key in keys]
-    edges = []
-    for a in range(1, m, 2):
-        likeness, b = max((float(unit[a] @ unit[b]), b) for b in range(0, m, 2))
-        edges.append((likeness, a, b))
-    leaving = {a: b for _, a, b in sorted(edges, reverse=True)[:count]}
-    row = [a for a in range(1, m, 2) if a not in leaving] + list(range(0, m, 2))
-    return [row.index(leaving.get(token, token)) for token in range(m)]
-
-
-@pytest.mark.parametrize(("m", "count"), [(9, 1), (9, 4), (10, 5), (2, 1), (1, 0)])
-def test_bipartite_merge_equals_its_naive_twin(m: int, count: int) -> None:
-    keys = torch.randn(3, m, 7, generator=generator())
-    assert bipartite_merge(keys, count).tolist() == [naive_merge(row, count) for row in keys]
 
 
 def test_three_merges_agree_with_the_published_code() -> None:
@@ -188,24 +166,6 @@ def test_a_wrong_option_names_its_field(name: str, fields: dict[str, Any], words
     with pytest.raises(ConfigError) as error:
         configure(name, fields)
     assert re.search(words, " ".join(str(error.value).split()))
-
-
-def test_what_a_picture_costs() -> None:
-    assert token_count(Random(0.5), (8, 8), 4).mean == 32
-    assert token_count(ManyViews(Random(0.5), 2), (8, 8), 4).mean == 64
-    assert token_count(Merged(Grid(0.6)), (8, 8), 4).mean == 32
-    assert token_count(Resize(0.5), (8, 8), 4).mean == 36
-    assert token_count(Resize(0.5), (8, 8), 4).embedded == 36
-    assert token_count(Grid(0.6), (8, 8), 4).mean == 32
-    assert token_count(Tome(0.25), (8, 8), 4).per_block == Tome(0.25).token_counts(64, 4)
-
-
-def test_merged_patches_look_like_their_mean() -> None:
-    images = torch.rand(1, 3, 8, 16, generator=generator())
-    seen = averaged(images, torch.tensor([[0, 0]]), (8, 8))
-    mean = (images[..., :8] + images[..., 8:]) / 2
-    torch.testing.assert_close(seen, torch.cat([mean, mean], dim=3))
-    assert torch.equal(averaged(images, torch.tensor([[0, -1]]), (8, 8)), images)
 
 
 def test_a_smaller_picture_looks_coarse_and_a_masked_one_as_it_is() -> None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from open_clip.model import CLIP
 
-from pgsbench.masking.base import Need, PatchView, Selection
+from pgsbench.masking.base import Need, PatchView, Selection, keep_all
 from pgsbench.masking.noise import Draws
 
 
@@ -36,3 +36,23 @@ class HideLast:
     def select(self, view: PatchView, *, draws: Draws) -> Selection:
         keep = torch.arange(self.carried).repeat(view.batch_size, 1)
         return Selection(keep, keep < self.carried - self.hidden)
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """Keeps all and remembers, in a list it is given, what it was shown."""
+
+    views: Any
+    ema_momentum: float = 0.9
+    mask_ratio: ClassVar[float] = 0.0
+    needs: ClassVar[frozenset[Need]] = frozenset({"images", "tokens", "objects"})
+
+    def select(self, view: PatchView, *, draws: Draws) -> Selection:
+        self.views.append(view)
+        return keep_all(view)
+
+
+class Gaze(Recorder):
+    """Looks at attention, and at nothing else."""
+
+    needs = frozenset({"attention"})

@@ -9,7 +9,6 @@ import open_clip
 import pytest
 import torch
 
-from pgsbench.errors import ModelError
 from pgsbench.models import checkpoint
 from pgsbench.models.architectures import CONFIG_FOLDER
 from pgsbench.models.checkpoint import load
@@ -55,12 +54,3 @@ def test_a_json_configuration_is_a_model(tmp_path: Path) -> None:
     config["vision_cfg"]["image_size"] = 48
     (tmp_path / "wider.json").write_text(json.dumps(config))
     assert build(str(tmp_path / "wider.json"), seed=0).image_size == (48, 48)
-
-
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [("tiny-vi", "did you mean 'tiny-vit'"), ("no/such.json", "no such model configuration")],
-)
-def test_an_unknown_model_is_refused(name: str, said: str) -> None:
-    with pytest.raises(ModelError, match=said):
-        build(name, seed=0)

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import open_clip
 import pytest
 import small_tower
 import torch
 from open_clip.model import CLIP
+from small_tower import Gaze
 from torch import Tensor, nn
 
 from pgsbench.errors import ModelError
-from pgsbench.masking.base import Need, PatchView, Selection, keep_all
 from pgsbench.masking.guided import Attentive
-from pgsbench.masking.noise import Draws
 from pgsbench.models.masked_tower import Masking, attach
 
 
@@ -30,28 +28,6 @@ def tiny(**vision: Any) -> CLIP:
         for block in model.visual.transformer.resblocks:
             nn.init.normal_(block.attn.in_proj_bias)
     return model
-
-
-@pytest.fixture
-def images() -> Tensor:
-    return torch.randn(3, 3, 32, 48, generator=torch.Generator().manual_seed(1))
-
-
-@dataclass(frozen=True)
-class Gaze:
-    """Keeps all and remembers, in a list it is given, what it was shown."""
-
-    views: Any
-    ema_momentum: float = 0.9
-    needs: ClassVar[frozenset[Need]] = frozenset({"attention"})
-
-    @property
-    def mask_ratio(self) -> float:
-        return 0.0
-
-    def select(self, view: PatchView, *, draws: Draws) -> Selection:
-        self.views.append(view)
-        return keep_all(view)
 
 
 def attention_of(model: CLIP, images: Tensor) -> Tensor:
@@ -132,8 +108,6 @@ def test_it_starts_as_the_towers_equal_and_follows_once_for_each_step(images: Te
     second = state()
     assert not all(map(torch.equal, first, second))
     masking.begin_step(seed=0, step=1, samples=torch.arange(3))
-    with masking.at_eval(progress=0.0):
-        model.visual(images)
     assert all(map(torch.equal, second, state()))
 
 

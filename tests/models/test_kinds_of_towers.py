@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import open_clip
 import pytest
 import torch
 from open_clip.model import CLIP
@@ -17,11 +16,6 @@ from pgsbench.masking.guided import Attentive
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.random import NoMask, Random
 from pgsbench.models.masked_tower import attach
-
-
-@pytest.fixture
-def images() -> Tensor:
-    return torch.randn(3, 3, 32, 48, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch.compile warns of itself
@@ -90,18 +84,6 @@ def test_timm_towers_drop_patches(name: str, options: dict[str, Any], prefix: in
     attach(model, HideLast()).begin_step(seed=0, step=0)
     with pytest.raises(ModelError, match="image tower"):
         trunk(images)
-
-
-def test_a_checkpoint_trained_under_a_mask_loads_in_plain_open_clip(tmp_path: Any, images: Tensor) -> None:
-    model = tiny()
-    attach(model, Pgs(0.5)).begin_step(seed=0, step=0)
-    path = tmp_path / "weights.pt"
-    torch.save(model.state_dict(), path)
-    plain = tiny()
-    open_clip.load_checkpoint(plain, str(path))
-    model.eval()
-    plain.eval()
-    assert torch.equal(model.encode_image(images), plain.encode_image(images))
 
 
 @pytest.mark.parametrize(

@@ -4,44 +4,21 @@ from __future__ import annotations
 
 import copy
 import pickle
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
-from small_tower import HideLast, tiny
+from small_tower import HideLast, Recorder, tiny
 from torch import Tensor, nn
 
 from pgsbench.errors import PluginError
 from pgsbench.masking import selection_check
-from pgsbench.masking.base import Need, PatchView, Selection
-from pgsbench.masking.noise import Draws
+from pgsbench.masking.base import PatchView
 from pgsbench.masking.pgs import Pgs
 from pgsbench.masking.random import NoMask, Random
 from pgsbench.models.masked_tower import attach, masking_of
 
 POOLS: list[dict[str, Any]] = [{}, {"pool_type": "avg"}, {"pool_type": "avg", "final_ln_after_pool": True}]
-
-
-@pytest.fixture
-def images() -> Tensor:
-    return torch.randn(3, 3, 32, 48, generator=torch.Generator().manual_seed(1))
-
-
-@dataclass(frozen=True)
-class Recorder:
-    """Keeps all and remembers, in a list it is given, what it was shown."""
-
-    views: Any
-    needs: ClassVar[frozenset[Need]] = frozenset({"images", "tokens", "objects"})
-
-    @property
-    def mask_ratio(self) -> float:
-        return 0.0
-
-    def select(self, view: PatchView, *, draws: Draws) -> Selection:
-        self.views.append(view)
-        return Selection(torch.arange(view.num_patches).repeat(view.batch_size, 1))
 
 
 @pytest.mark.parametrize("vision", POOLS, ids=str)
@@ -110,25 +87,6 @@ def test_hiding_equals_dropping(vision: Any, images: Tensor) -> None:
     dropping = attach(model, HideLast(carried=6, hidden=0))
     dropping.begin_step(seed=0, step=0)
     torch.testing.assert_close(hidden, model.visual(images), atol=5e-6, rtol=1e-5)
-
-
-def test_evaluation_sees_whole_pictures_unless_asked(images: Tensor) -> None:
-    model = tiny()
-    plain = model.visual(images)
-    masking = attach(model, Random(0.5))
-    model.eval()
-    assert torch.equal(model.visual(images), plain)
-    with masking.at_eval(seed=3):
-        masked = model.visual(images)
-    assert masking.token_count.mean == 12
-    assert not torch.equal(masked, plain)
-    with masking.at_eval(seed=3):
-        assert torch.equal(model.visual(images), masked)
-    assert torch.equal(model.visual(images), plain)
-    assert masking.token_count.mean == 24
-    model.train()
-    masking.active = False  # as in a phase of unmasked tuning
-    assert torch.equal(model.visual(images), plain)
 
 
 def test_masks_depend_on_seed_step_and_samples_alone(images: Tensor) -> None:
@@ -246,8 +204,9 @@ def test_a_copy_has_a_mask_of_its_own(images: Tensor) -> None:
 def test_attaching_again_replaces_the_mask_and_detaching_restores_the_model(images: Tensor) -> None:
     model = tiny()
     plain = model.visual(images)
-    attach(model, HideLast())
+    old = attach(model, HideLast())
     masking = attach(model, Random(0.5))
+    old.detach()
     assert [module for module in model.modules() if type(module) is type(masking)] == [masking]
     masking.detach()
     assert isinstance(model.visual.patch_dropout, nn.Identity)

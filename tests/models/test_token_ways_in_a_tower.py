@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -45,11 +43,6 @@ WAYS: dict[str, Strategy] = {
 
 def tiny(**vision: Any) -> CLIP:
     return smaller(layers=3, **vision)
-
-
-@pytest.fixture
-def images() -> Tensor:
-    return torch.randn(3, 3, 32, 48, generator=torch.Generator().manual_seed(1))
 
 
 def embedded(model: CLIP, strategy: Strategy, images: Tensor, seed: int = 0) -> Tensor:
@@ -218,11 +211,3 @@ def test_tokens_and_flops_are_those_of_the_plan_and_of_a_counter(name: str, imag
         assert counted == expected
     else:
         assert expected <= counted <= 1.9 * expected
-
-
-@pytest.mark.parametrize("name", ["resize", "views of merged", "tome"])
-def test_a_copied_or_pickled_model_goes_on_alike(name: str, images: Tensor) -> None:
-    model = tiny()
-    first = embedded(model, WAYS[name], images)
-    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        assert torch.equal(other.encode_image(images), first)

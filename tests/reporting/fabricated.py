@@ -16,7 +16,7 @@ from pgsbench.records import files
 from pgsbench.records.run_records import Environment, Summary
 from pgsbench.records.run_spec import Numerics, RunSpec
 from pgsbench.records.scores import Score, Scores
-from pgsbench.records.study_record import Importances, StudyRecord, StudyRun
+from pgsbench.records.study_record import Entry, Importances, StudyRecord
 from pgsbench.tracking.rundir import RunDir
 
 #: task -> (group, primary metric, other metrics, chance, items, rate of the base); same items: same pictures.
@@ -99,7 +99,7 @@ def write_runs(
             _write_cost(run, arm_name, arm, rng)
             _write_gallery(run, arm, rng)
             run.mark_done()
-            runs.append(StudyRun(spec, f"{name}/{run.path.name}"))
+            runs.append(Entry(spec, f"{name}/{run.path.name}"))
     said = {"name": name, "question": "Does pgs keep what matters, at half the patches?"}
     config = StudyConfig.model_validate({**said, "seeds": list(seeds), "search": search})
     command = f"pgsbench compare --study studies/{name}.yaml --baselines flip,random,none,oracle"
@@ -108,7 +108,7 @@ def write_runs(
     return root / name
 
 
-def replace_runs(folder: Path, change: Callable[[StudyRun], StudyRun], **fields: Any) -> None:
+def replace_runs(folder: Path, change: Callable[[Entry], Entry], **fields: Any) -> None:
     """Change the runs in the record of a study, and perhaps other fields of it."""
     record = StudyRecord.read(folder)
     replace(record, runs=tuple(map(change, record.runs)), **fields).write(folder)

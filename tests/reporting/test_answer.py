@@ -17,13 +17,13 @@ from pgsbench.reporting.answer import basis, first_table, headline, kind_of, ver
 from pgsbench.reporting.badges import badges
 from pgsbench.reporting.columns import arms_table
 from pgsbench.reporting.decision.comparisons import comparisons_frame, group_comparisons
+from pgsbench.reporting.findings import Findings
 from pgsbench.reporting.pages.details import differences_table, tasks_table
 from pgsbench.reporting.render import as_json
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import ONE_RUN, Missing
 from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.reporting.study_results import StudyResults
 from pgsbench.reporting.sweep import importance_table, sweep_table
 from pgsbench.tracking.mlflow_verdict import arm_tags
 
@@ -145,7 +145,7 @@ def test_with_one_seed_every_output_says_so(made):
     three = made(strong, seeds=(0, 1, 2), name="three", num_items=300)
     for results, is_one in ((one, True), (three, False)):
         assert ("one seed" in shorts(results)) == is_one
-        assert ("one seed" in StudyResults(results).verdict) == is_one
+        assert ("one seed" in Findings(results).verdict) == is_one
         assert row(arms_table(results), "random")["pgs is"] == f"▲ better{' (one seed)' * is_one}"
         assert ("(one seed)" in as_json(arms_table(results))) == is_one
         first = comparisons_frame(results)["verdict"].str.partition(":")[0]

@@ -13,18 +13,18 @@ from pgsbench.records.study_record import Margin, StudyRecord
 from pgsbench.reporting.answer import basis, headline
 from pgsbench.reporting.columns import arms_table
 from pgsbench.reporting.decision.forecast import power_table
+from pgsbench.reporting.findings import Findings
 from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.reporting.study_results import StudyResults
 from pgsbench.session.comparing import compare_until_decided, with_all_seeds
 
 
 class FakeStudy:
     """A study whose runs are made up in a moment."""
 
-    arms, file = ("pgs", "flip", "none"), SimpleNamespace(config=SimpleNamespace(seeds=[3], margin=1.0))
-    file.with_seeds = lambda seeds: SimpleNamespace(config=SimpleNamespace(seeds=list(seeds), margin=1.0))
+    arms, design = ("pgs", "flip", "none"), SimpleNamespace(config=SimpleNamespace(seeds=[3], margin=1.0))
+    design.with_seeds = lambda seeds: SimpleNamespace(config=SimpleNamespace(seeds=list(seeds), margin=1.0))
 
     def __init__(self, folder, lead):
         self.folder, self.lead, self.asked = folder, lead, []
@@ -33,20 +33,20 @@ class FakeStudy:
     def tune(self, arms):
         return ()
 
-    def beside(self, file):
+    def beside(self, design):
         other = FakeStudy(self.folder, self.lead)
-        other.file = file
+        other.design = design
         return other
 
     def plan(self, arms):
-        return [_spec("masks", arm, Arm(), seed) for arm in arms for seed in self.file.config.seeds]
+        return [_spec("masks", arm, Arm(), seed) for arm in arms for seed in self.design.config.seeds]
 
     def compare(self, baselines, *, candidate, seeds, plan):
         self.asked.append(list(seeds))
         arms = {"pgs": Arm(self.lead), **{name: Arm() for name in baselines}}
         folder = write_runs(self.folder, arms, seeds=seeds, num_items=120, seed_sd=0.0)
         replace(StudyRecord.read(folder), decision=plan).write(folder)
-        return StudyResults(Results(read_frames(folder)))
+        return Findings(Results(read_frames(folder)))
 
     def check_failed(self):
         pass

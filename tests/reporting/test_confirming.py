@@ -93,7 +93,7 @@ def test_a_budget_pays_for_the_pairs_that_the_search_was_trained_on(
     planned = []
 
     def compare(self: Study, baselines: list[str], *, seeds: list[int]) -> object:
-        planned.extend(self.beside(self.file.with_seeds([0])).plan())
+        planned.extend(self.beside(self.design.with_seeds([0])).plan())
         return baselines
 
     monkeypatch.setattr(Study, "compare", compare)

@@ -13,9 +13,9 @@ from open_clip.loss import ClipLoss, SigLipLoss
 
 from pgsbench.config.training import TrainingConfig
 from pgsbench.reporting.badges import badges, guessing
+from pgsbench.reporting.findings import Findings
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.reporting.study_results import StudyResults
 from pgsbench.tracking.rundir import RunDir
 
 GUESS = math.log(64)
@@ -44,7 +44,7 @@ def test_a_run_without_any_learning_is_told(fabricate, loss: float) -> None:
         f"The loss ended no better than guessing: pgs, seed 1 ({loss:.2f}, and guessing has 4.16). "
     )
     assert said in badges(results)
-    assert said.sentence in StudyResults(results).printout()[1]
+    assert said.sentence in Findings(results).printout()[1]
 
 
 @pytest.mark.parametrize(

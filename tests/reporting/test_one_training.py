@@ -9,13 +9,13 @@ from fabricated import Arm
 from pgsbench.reporting.answer import verdict_record
 from pgsbench.reporting.badges import badges
 from pgsbench.reporting.decision.comparisons import decisions, group_comparisons
+from pgsbench.reporting.findings import Findings
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import SAME
 from pgsbench.reporting.statistics.intervals import difference, mean_draws
 from pgsbench.reporting.statistics.paired_values import PairedValues
 from pgsbench.reporting.statistics.task_values import TaskValues
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.reporting.study_results import StudyResults
 
 
 def values_of(arms: int, *, seeds: int = 3, items: int = 300) -> dict:
@@ -69,7 +69,7 @@ def test_all_outputs_say_one_verdict(fabricate):
         fabricate({"pgs": Arm(), "flip": Arm(), "none": Arm(20.0)}, num_items=4000, seed_sd=0.0)
     )
     results = Results(study, candidate="pgs")
-    frame = StudyResults(results).differences.set_index(["of", "baseline"])
+    frame = Findings(results).differences.set_index(["of", "baseline"])
     compared = [one for one in group_comparisons(results) if one.of == "mean of groups"]
     record = verdict_record(results)
     for one, decided in zip(compared, decisions(results), strict=True):

@@ -7,8 +7,6 @@ import pytest
 from scipy.stats import norm
 
 from pgsbench.evaluation.protocols.base import Measurement
-from pgsbench.evaluation.protocols.multilabel import pseudo_values
-from pgsbench.evaluation.scoring import interval
 from pgsbench.reporting.effects import analysis_of_variance, deviations, level_effects
 from pgsbench.reporting.statistics.intervals import difference, mean_interval
 from pgsbench.reporting.statistics.paired_values import PairedValues
@@ -95,53 +93,6 @@ def test_coverage_with_strong_seed_variance(seeds, arms, least):
     assert found < 0.985
 
 
-def rankings(rng, *, pictures, shares, gain):
-    """Scores (pictures, classes) of two arms that are equally good in truth, and which pictures show what."""
-    size = (pictures, len(shares))
-    shows = 0.6 * rng.normal(size=(pictures, 1)) + 0.8 * rng.normal(size=size) < norm.ppf(shares)
-    seen = gain * shows + 0.7 * rng.normal(size=size)
-    arms = [(seen + 0.7 * rng.normal(size=size)).astype(np.float32) for _ in range(2)]
-    return arms, shows
-
-
-def ranking_coverage(*, repeats, rng_seed=7, **world):
-    """Of mean average precision: how often a score's interval and the paired's hold the truth, and how often
-    two equally good arms pass for different at 5 %."""
-    rng = np.random.default_rng(rng_seed)
-    (large, _), labels = rankings(rng, **{**world, "pictures": 300_000})
-    truth = pseudo_values(large, labels).mean()
-    names = np.arange(world["pictures"]).astype(str)
-    found = np.zeros((repeats, 3))
-    for k in range(repeats):
-        arms, shows = rankings(rng, **world)
-        ours, theirs = (pseudo_values(scores, shows) for scores in arms)
-        values = {"a": {0: {"t": TaskValues(ours, names)}}, "b": {0: {"t": TaskValues(theirs, names)}}}
-        paired = PairedValues.build(values, {"t": 1.0}, ["a", "b"])
-        alone, mean = interval(Measurement("m", ours, list(names), 0.1)), mean_interval(paired, "a")
-        is_different = difference(paired, "a", "b").p_value < 0.05
-        found[k] = alone[0] <= truth <= alone[1], mean.low <= truth <= mean.high, is_different
-    return found.mean(axis=0)
-
-
-RANKINGS = {
-    "500 pictures, 4 classes of 5 to 30 %": {"pictures": 500, "shares": [0.05, 0.1, 0.1, 0.3], "gain": 1.5},
-    "500 pictures, the same, nearly perfect": {"pictures": 500, "shares": [0.05, 0.1, 0.1, 0.3], "gain": 4.0},
-    "2,000 pictures, 20 classes of 2 to 30 %": {
-        "pictures": 2000,
-        "shares": np.linspace(0.02, 0.3, 20),
-        "gain": 1.5,
-    },
-    "500 pictures, 10 classes of 2 %": {"pictures": 500, "shares": [0.02] * 10, "gain": 1.5},
-}
-
-
-def test_quickly_that_average_precision_is_covered():
-    # Precisions at hits, frozen at the sample's ranking, covered 54 and 71 %; 28 % of equal arms differed.
-    alone, mean, false = ranking_coverage(repeats=150, pictures=400, shares=[0.05, 0.1, 0.1, 0.3], gain=1.5)
-    assert min(alone, mean) > 0.9
-    assert false < 0.1
-
-
 def class_coverage(*, repeats, sizes, shares, rng_seed=9):
     """Of a mean over classes: how often the paired holds the truth, false alarms, and the median width."""
     rng = np.random.default_rng(rng_seed)
@@ -190,9 +141,7 @@ def print_false_claims():
             print(f"equal arms differ: seed sd {sd}, {seeds} seeds, {num_arms} arms", row, flush=True)
 
 
-def print_other_metrics():
-    for name, world in RANKINGS.items():
-        print("average precision:", name, np.round(ranking_coverage(repeats=1000, **world), 3), flush=True)
+def print_means_over_classes():
     for name, world in CLASSES.items():
         print("mean over classes:", name, np.round(class_coverage(repeats=2000, **world), 3), flush=True)
 

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-import sys
 from html.parser import HTMLParser
 
 import numpy as np
@@ -160,12 +158,3 @@ def test_a_report_of_sixteen_arms_is_light(tmp_path):
     assert (report / "report.html").stat().st_size <= 600_000
     lines = (report / "report.md").read_text().splitlines()
     assert sum(line.startswith("| a-longer-name-3 |") for line in lines) == 1
-
-
-def test_reporting_imports_no_torch_no_mlflow_no_pyplot():
-    code = (
-        "import sys, pgsbench.reporting.pages.study_report, pgsbench.reporting.gallery\n"
-        "print([name for name in ('torch', 'mlflow', 'matplotlib.pyplot') if name in sys.modules])"
-    )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"

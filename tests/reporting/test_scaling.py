@@ -15,13 +15,13 @@ from tinyworld import TinyWorld
 from pgsbench.errors import ConfigError
 from pgsbench.execution.estimate import Estimator
 from pgsbench.records.verdict_record import VerdictRecord
+from pgsbench.reporting.findings import Findings
 from pgsbench.reporting.pages.site import write_site
 from pgsbench.reporting.render import Table
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.scale import Measured, PowerLaw, crossing, fits_table, scale_figure
 from pgsbench.reporting.statistics.intervals import Interval
 from pgsbench.reporting.study_frames import read_frames
-from pgsbench.reporting.study_results import StudyResults
 from pgsbench.session.opening import open_study
 from pgsbench.session.past_studies import check_report
 from pgsbench.session.scaling import dry_run, scale
@@ -47,13 +47,13 @@ def test_what_is_held_out_is_predicted_before_it_is_trained(tiny: TinyWorld, tmp
 
     def train(self):
         factor = float(self.name.rpartition("x")[2])
-        trained.append((factor, self.file.config.training.samples))
+        trained.append((factor, self.design.config.training.samples))
         if factor == 4:
             assert (tmp_path / "reports/tiny-scale/prediction.json").is_file()
         lead = 10 * np.log2(factor)
         arms = {"pgs": Arm(lead, flops=int(1e12 * factor)), "flip": Arm(lead / 2, flops=int(1e12 * factor))}
         folder = write_runs(tmp_path / "made", arms, name=self.name, seeds=(0, 1), num_items=60)
-        return StudyResults(Results(read_frames(folder)))
+        return Findings(Results(read_frames(folder)))
 
     monkeypatch.setattr(Study, "train", train)
     twice = [*BUDGETS, 0.25]  # is one measurement all the same
@@ -93,7 +93,7 @@ def test_a_dry_run_plans_every_budget_and_trains_nothing(tiny: TinyWorld, tmp_pa
     monkeypatch.setattr("pgsbench.session.scaling.plan_table", lambda name, _: Table(name, ["run"], []))
     found = dry_run(open_study(tiny.study, output=tmp_path, jobs=1), [*BUDGETS, 2.0], hold_out=4)
     assert [table.title for table in found] == ["tiny-x0.25", "tiny-x0.5", "tiny-x1", "tiny-x2", "tiny-x4"]
-    assert [one.file.config.training.samples for one in asked] == [32, 48, 96, 192, 384]
+    assert [one.design.config.training.samples for one in asked] == [32, 48, 96, 192, 384]
     assert not (tmp_path / "runs").exists()
 
 

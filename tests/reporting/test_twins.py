@@ -14,10 +14,10 @@ from twin import MEAN, holm, outcomes, power, rank_ranges
 from twin_study import LACKED, LACKING, Made, make, numbers, shown
 
 from pgsbench.reporting.decision.forecast import power_table
+from pgsbench.reporting.findings import Findings
 from pgsbench.reporting.pages.details import detail_tables
 from pgsbench.reporting.render import MARKS
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.study_results import StudyResults
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_the_page_shows_the_differences_and_verdicts_of_the_numbers(made: Made) 
 
 def test_every_mean_has_its_twin(made: Made) -> None:
     verdict = json.loads((made.report / "verdict.json").read_text())["scores"]
-    frame = StudyResults(Results(made.frames)).scores
+    frame = Findings(Results(made.frames)).scores
     cells = made.table("group or task", "metric", "n", "chance").set_index("group or task")
     arms = pd.read_csv(made.report / "arms.csv").set_index("arm")
     for row in frame.itertuples():

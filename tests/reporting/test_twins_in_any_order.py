@@ -13,12 +13,12 @@ from twin_study import make
 from pgsbench.reporting.decision.comparisons import comparisons_frame, decisions
 from pgsbench.reporting.decision.forecast import power_table
 from pgsbench.reporting.effects import Effects, effects
+from pgsbench.reporting.findings import Findings
 from pgsbench.reporting.pareto import FLOPS, TIME, points_of
 from pgsbench.reporting.ranking import ranking
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.intervals import Interval
-from pgsbench.reporting.study_frames import StudyFrames, read_frames
-from pgsbench.reporting.study_results import StudyResults
+from pgsbench.reporting.study_frames import Frames, read_frames
 
 #: What is asked -> its answers: what a number is of, and the number.
 Answers = Iterator[tuple[str, object]]
@@ -26,7 +26,7 @@ Told = dict[str, object]
 
 
 @pytest.fixture(scope="module")
-def frames(tmp_path_factory: pytest.TempPathFactory) -> StudyFrames:
+def frames(tmp_path_factory: pytest.TempPathFactory) -> Frames:
     return read_frames(make(tmp_path_factory.mktemp("twins")))
 
 
@@ -93,7 +93,7 @@ QUESTIONS: dict[str, Callable[[Results], Answers]] = {
     "comparisons": lambda results: _frame(
         "comparison", comparisons_frame(results), "candidate", "baseline", "of"
     ),
-    "scores": lambda results: _frame("score", StudyResults(results).scores, "label", "group"),
+    "scores": lambda results: _frame("score", Findings(results).scores, "label", "group"),
     "effects": _effects,
     "front": _front,
     "ranks": _ranks,
@@ -103,14 +103,14 @@ QUESTIONS: dict[str, Callable[[Results], Answers]] = {
 }
 
 
-def ask(frames: StudyFrames, order: list[str]) -> Told:
+def ask(frames: Frames, order: list[str]) -> Told:
     """Ask one `Results` in this order."""
     results = Results(frames)
     return {name: value for question in order for name, value in QUESTIONS[question](results)}
 
 
 @pytest.fixture(scope="module")
-def alone(frames: StudyFrames) -> Told:
+def alone(frames: Frames) -> Told:
     """The answers where nothing was asked before."""
     return {name: value for question in QUESTIONS for name, value in ask(frames, [question]).items()}
 
@@ -125,13 +125,12 @@ def agree(told: Told, alone: Told) -> None:
             assert told[name] == value, name
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_the_order_of_questions_changes_nothing(frames: StudyFrames, alone: Told, seed: int) -> None:
-    order = np.random.default_rng(seed).permutation(list(QUESTIONS)).tolist()
+def test_the_order_of_questions_changes_nothing(frames: Frames, alone: Told) -> None:
+    order = np.random.default_rng(0).permutation(list(QUESTIONS)).tolist()
     agree(ask(frames, order), alone)
 
 
-def test_the_order_of_arms_changes_nothing(frames: StudyFrames, alone: Told) -> None:
+def test_the_order_of_arms_changes_nothing(frames: Frames, alone: Told) -> None:
     order = np.random.default_rng(0).permutation(len(frames.runs))
     runs = tuple(frames.runs[number] for number in order)
     agree(ask(replace(frames, runs=runs), list(QUESTIONS)), alone)

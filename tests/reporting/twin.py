@@ -186,6 +186,7 @@ class Twin:
         self.values = pd.concat(rows, ignore_index=True)
         self.runs = pd.DataFrame(runs)
         self._panels: dict[tuple[str, frozenset[str]], Panel] = {}
+        self._scopes: dict[str, tuple[pd.Series, pd.DataFrame, pd.DataFrame]] = {}
 
     def tasks(self, of: str) -> pd.Series:
         """Task -> its weight in a scope: equal in its group, and groups equal in their mean."""
@@ -201,10 +202,7 @@ class Twin:
 
     def panel(self, of: str, labels: Iterable[str]) -> Panel:
         """Return the panel of a scope with some arms."""
-        weights = self.tasks(of)
-        rows = self.values[self.values["task"].isin(weights.index)]
-        count = rows.groupby(["label", "seed"])["task"].nunique().unstack(fill_value=0)
-        has_all = count == len(weights)
+        weights, rows, has_all = self._scope(of)
         seeds = has_all.columns[has_all.loc[list(labels)].all()]
         arms = has_all.index[has_all[seeds].all(axis=1)]
         key = of, frozenset([*arms, *map(str, seeds)])
@@ -222,6 +220,15 @@ class Twin:
             by_label = {label: of_label.to_numpy() for label, of_label in pulls.groupby(level="label")}
             self._panels[key] = Panel(means, by_label, pseudo)
         return self._panels[key]
+
+    def _scope(self, of: str) -> tuple[pd.Series, pd.DataFrame, pd.DataFrame]:
+        """Return the weights of a scope's tasks, its values, and which runs (label x seed) have all of it."""
+        if of not in self._scopes:
+            weights = self.tasks(of)
+            rows = self.values[self.values["task"].isin(weights.index)]
+            count = rows.groupby(["label", "seed"])["task"].nunique().unstack(fill_value=0)
+            self._scopes[of] = weights, rows, count == len(weights)
+        return self._scopes[of]
 
     def mean(self, label: str, of: str) -> Estimate:
         """Return the mean of an arm."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,9 @@ from pgsbench.reporting.columns import arms_table
 from pgsbench.reporting.pages.details import detail_tables
 from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.pareto import front_table
+from pgsbench.reporting.render import Table
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.study_frames import StudyFrames, read_frames
+from pgsbench.reporting.study_frames import Frames, read_frames
 
 SPACE = {"strategy.tau": [0.1, 0.2, 0.3], "text.strategy": ["none", "random"]}
 NAMES = {"strategy.tau": "tau", "text.strategy": "text"}
@@ -35,7 +37,7 @@ GAINS = {
 LACKING, LACKED = ("flip", 2), "scenes/noise"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Made:
     """What a report says of a study, and its twin.
 
@@ -46,7 +48,7 @@ class Made:
     """
 
     report: Path
-    frames: StudyFrames
+    frames: Frames
     twin: Twin
 
     @classmethod
@@ -58,10 +60,14 @@ class Made:
 
     def table(self, *header: str) -> pd.DataFrame:
         """Return the first table of the report with these columns, in their order, as text with intervals."""
+        found = next(one for one in self._tables if [*header] == [n for n in one.names if n in header])
+        return pd.DataFrame(found.cells(), columns=found.names)
+
+    @cached_property
+    def _tables(self) -> list[Table]:
         results = Results(self.frames)
         tables = [arms_table(results), first_table(results), front_table(results), *detail_tables(results)]
-        found = next(one for one in tables if one and [*header] == [n for n in one.names if n in header])
-        return pd.DataFrame(found.cells(), columns=found.names)
+        return [one for one in tables if one]
 
     @property
     def points(self) -> list[str]:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from pgsbench.doctor import gpu, gpu_checks, machine, stores
-from pgsbench.doctor.machine import OK, PROBLEM, WARNING, Check
+from pgsbench import doctor
+from pgsbench.doctor import OK, PROBLEM, WARNING, Check, gpu, gpu_checks
 from pgsbench.errors import ConfigError, RunError
 
 
@@ -28,55 +28,49 @@ def find(what: str, found: Iterator[Check]) -> Check:
 
 def test_more_threads_than_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "4096")
-    found = find("OMP_NUM_THREADS", machine.processor())
+    found = find("OMP_NUM_THREADS", doctor.threads())
     assert found.state == WARNING
     assert "export OMP_NUM_THREADS=" in found.remedy
     monkeypatch.delenv("OMP_NUM_THREADS")
-    assert find("OMP_NUM_THREADS", machine.processor()).state == OK
-
-
-def test_readers_follow_cores_and_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pgsbench.data.shards.usable_cores", lambda: 12)
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    assert "5 a device" in find("readers", machine.reading()).found
+    assert find("OMP_NUM_THREADS", doctor.threads()).state == OK
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PGSBENCH_DATA", str(tmp_path / "file" / "data"))
-    found = find("data", machine.folders(tmp_path))
+    found = find("data", doctor.folders(tmp_path))
     assert found.state == PROBLEM
     assert "PGSBENCH_DATA=DIR" in found.remedy
-    assert find("runs", machine.folders(tmp_path / "file")).state == PROBLEM
+    assert find("runs", doctor.folders(tmp_path / "file")).state == PROBLEM
 
 
 def test_a_full_disk_and_one_on_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = machine.shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(machine.shutil, "disk_usage", lambda _: usage._replace(free=100 << 20))
-    assert find("runs", machine.folders(tmp_path)).state == PROBLEM
-    monkeypatch.setattr(machine.shutil, "disk_usage", lambda _: usage._replace(free=2 << 30))
-    assert find("runs", machine.folders(tmp_path)).state == WARNING
-    monkeypatch.setattr(machine.shutil, "disk_usage", lambda _: usage._replace(free=99 << 30))
-    monkeypatch.setattr(machine, "_disk_kind", lambda _: "nfs4")
-    assert "network disk" in find("runs", machine.folders(tmp_path)).remedy
+    usage = doctor.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: usage._replace(free=100 << 20))
+    assert find("runs", doctor.folders(tmp_path)).state == PROBLEM
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: usage._replace(free=2 << 30))
+    assert find("runs", doctor.folders(tmp_path)).state == WARNING
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: usage._replace(free=99 << 30))
+    monkeypatch.setattr(doctor, "_disk_kind", lambda _: "nfs4")
+    assert "network disk" in find("runs", doctor.folders(tmp_path)).remedy
 
 
 def test_what_would_go_wrong_with_jobs_of_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(stores.shutil, "which", lambda name: None if name == "sbatch" else name)
-    monkeypatch.setattr(stores, "find_spec", lambda _: True)
-    assert not list(stores.cluster())
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: None if name == "sbatch" else name)
+    monkeypatch.setattr(doctor, "find_spec", lambda _: True)
+    assert not list(doctor.cluster())
     (tmp_path / "cluster.yaml").write_text("node: 8 GPUs\n")
-    (found,) = stores.cluster()
+    (found,) = doctor.cluster()
     assert (found.state, "each entry is a profile" in found.found) == (PROBLEM, True)
     (tmp_path / "cluster.yaml").write_text("node: {gpus_per_node: 8}\n")
-    (found,) = stores.cluster()
+    (found,) = doctor.cluster()
     assert (found.state, "no sbatch here" in found.found) == (PROBLEM, True)
-    monkeypatch.setattr(stores.shutil, "which", lambda name: name)
-    (found,) = stores.cluster()
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: name)
+    (found,) = doctor.cluster()
     assert found.state == OK
-    monkeypatch.setattr(stores, "find_spec", lambda _: None)
-    (found,) = stores.cluster()
+    monkeypatch.setattr(doctor, "find_spec", lambda _: None)
+    (found,) = doctor.cluster()
     assert "pip install" in found.remedy
 
 
@@ -84,22 +78,18 @@ def test_a_store_that_does_not_answer_is_named_without_its_password(monkeypatch:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{port}")
-        assert find("MLflow", stores.stores()).state == OK
-    found = find("MLflow", stores.stores())
+        assert doctor.tracking().state == OK
+    found = doctor.tracking()
     assert found.state == PROBLEM
     assert "secret" not in found.found
 
 
-@pytest.mark.parametrize(
-    ("url", "remedy"),
-    [("postgresql+nodriver://h/n", "pip install"), ("postgresql://h/n", "postgresql+psycopg://")],
-)
-def test_a_database_without_its_driver(monkeypatch: pytest.MonkeyPatch, url: str, remedy: str) -> None:
-    monkeypatch.setattr(stores, "find_spec", lambda _: None)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
-    found = find("MLflow", stores.stores())
-    assert found.state == PROBLEM
-    assert remedy in found.remedy
+def test_a_database_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "text.db").write_text("no database, and long enough to be none\n" * 9)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/text.db")
+    assert doctor.tracking().state == PROBLEM
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/none.db")
+    assert doctor.tracking().state == OK
 
 
 def test_a_gpu_is_looked_at_by_a_few_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,9 +115,7 @@ def test_a_model_in_memory_is_evaluated_as_its_checkpoint_is(tiny: TinyWorld, tm
     ready = pgsbench.load_run(first.path).model()
     given = {"run": first.path, "ready": ready, "alone": ready.model}
     scores = {
-        name: pgsbench.evaluate(
-            source, tiny.suite, device="cpu", precision="fp32", to=tmp_path / name, cache=False
-        ).scores
+        name: pgsbench.evaluate(source, tiny.suite, device="cpu", precision="fp32", to=tmp_path / name).scores
         for name, source in given.items()
     }
     values = {name: [score.value for score in one.scores] for name, one in scores.items()}

@@ -17,7 +17,7 @@ from pgsbench.execution import slurm
 from pgsbench.records import files
 from pgsbench.records.run_records import Failure, Job, PrunedMark
 from pgsbench.records.run_spec import RunSpec
-from pgsbench.records.study_record import StudyRecord, StudyRun
+from pgsbench.records.study_record import Entry, StudyRecord
 from pgsbench.reporting.plan_tables import status_table
 from pgsbench.session import running
 from pgsbench.tracking.rundir import RunDir
@@ -30,7 +30,7 @@ def by_name(output: Path) -> dict[str, RunStatus]:
 
 def enter(folder: Path, *specs: RunSpec) -> list[RunDir]:
     record = StudyRecord.read(folder)
-    replace(record, runs=(*record.runs, *(StudyRun(spec, spec.folder) for spec in specs))).write(folder)
+    replace(record, runs=(*record.runs, *(Entry(spec, spec.folder) for spec in specs))).write(folder)
     return [RunDir.create(folder.parent, spec) for spec in specs]
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from pgsbench.errors import UserError
+from pgsbench.study.design import Design
 from pgsbench.study.open import open_study_file
-from pgsbench.study.study_file import StudyFile
 
 
-def load(folder: Path, text: str, *overrides: str) -> StudyFile:
+def load(folder: Path, text: str, *overrides: str) -> Design:
     path = folder / "study.yaml"
     path.write_text(text)
     return open_study_file(path, overrides=overrides)

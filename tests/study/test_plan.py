@@ -14,19 +14,19 @@ from pgsbench.config.schema import RunConfig
 from pgsbench.devices import devices_named
 from pgsbench.errors import ConfigError, PluginError, StudyError
 from pgsbench.execution import estimate
-from pgsbench.execution.folder import StudyFolder
-from pgsbench.execution.slots import plan_slots
+from pgsbench.execution.engine import plan_slots
+from pgsbench.execution.ledger import Ledger
 from pgsbench.models.start import build_for
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import StudyRecord
 from pgsbench.study import plan
+from pgsbench.study.design import Design
 from pgsbench.study.open import open_study_file
-from pgsbench.study.study_file import StudyFile
 from pgsbench.tracking.rundir import RunDir
 from pgsbench.training.loop import train
 
 
-def specs(study: StudyFile, arms: list[str], params: dict[str, Any] | None = None) -> list[RunSpec]:
+def specs(study: Design, arms: list[str], params: dict[str, Any] | None = None) -> list[RunSpec]:
     return plan.Planner(study).specs(arms, params)
 
 
@@ -88,8 +88,8 @@ def test_a_strategy_in_a_file_is_named_from_here_and_its_arm_by_its_class(
         plan.with_arms(study, ["half.py:Half"])
 
 
-def folder_of(study: StudyFile, root: Path) -> StudyFolder:
-    return StudyFolder.open(plan.Planner(study), root, "cmd")
+def folder_of(study: Design, root: Path) -> Ledger:
+    return Ledger.open(plan.Planner(study), root, "cmd")
 
 
 def arms_entered(root: Path) -> list[str]:
@@ -121,7 +121,7 @@ def test_runs_of_other_numerics_stay_in_the_record_and_are_seen_to_differ(
     study = open_study_file(tiny.study)
     folder_of(study, tmp_path).add(specs(study, ["flip"]))
     planner = plan.Planner(study, threads=2)
-    StudyFolder.open(planner, tmp_path, "cmd").add(planner.specs(["pgs"]))
+    Ledger.open(planner, tmp_path, "cmd").add(planner.specs(["pgs"]))
     kept = StudyRecord.read(tmp_path / "tiny").runs
     assert [(run.spec.arm, run.spec.numerics.threads) for run in kept] == [("flip", 1), ("pgs", 2)]
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from study_files import load
 
-from pgsbench import open_study
 from pgsbench.cli.app import app
+from pgsbench.reporting.plan_tables import deviation_frame
+from pgsbench.study.design import Design
 from pgsbench.study.open import open_by_name
 from pgsbench.study.published import compare_with_published
-from pgsbench.study.study_file import StudyFile
 
 
-def deviating(file: StudyFile) -> dict[str, tuple[object, object, tuple[str, ...], str | None]]:
+def deviating(file: Design) -> dict[str, tuple[object, object, tuple[str, ...], str | None]]:
     return {
         one.setting: (one.here, one.published, one.arms, one.why)
         for one in compare_with_published(file).deviations
@@ -78,12 +78,12 @@ def test_an_arm_is_compared_with_the_nearest_method_of_its_strategy(tmp_path: Pa
     assert "own" not in {arm for path, row in found.items() if path.startswith("strategy.") for arm in row[2]}
 
 
-def test_the_command_and_python_need_no_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_needs_no_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     app(["plan", "paper", "--published", "--output", str(tmp_path)], standalone_mode=False)
     said = capsys.readouterr().out
     assert "0 not explained" in said
     assert "NOT EXPLAINED" not in said
-    frame = open_study("paper", output=tmp_path, device="cpu").deviations()
+    frame = deviation_frame(open_by_name("paper"))
     assert list(frame.columns) == ["setting", "here", "published", "why", "arms", "source"]
     assert set(frame["setting"]) == {"model.grad_checkpointing", "strategy.threshold"}
     assert frame.set_index("setting").loc["strategy.threshold", "arms"] == "e-clip"

@@ -9,16 +9,6 @@ from pgsbench.errors import ConfigError
 from pgsbench.study.open import open_study_file
 from pgsbench.study.space import domains_of
 
-
-@pytest.mark.parametrize(
-    "space",
-    ["{strategy.mask_ratio: [0.5, 1.5]}", "{strategy.taw: [1.0]}", "{traning.eps: [1]}", "{seed: [1]}"],
-)
-def test_a_space_that_no_run_can_have_is_refused(tiny: TinyWorld, space: str) -> None:
-    with pytest.raises(ConfigError, match=r"search\.space\."):
-        open_study_file(tiny.study, overrides=[f"search.space={space}"])
-
-
 MIXED = "strategy={name: pgs-mixed, mask_ratio: 0.5}"
 
 

@@ -8,7 +8,7 @@ from tinyworld import TinyWorld
 from typer.testing import CliRunner
 
 from pgsbench.cli.study_group import app
-from pgsbench.study.shipped import studies
+from pgsbench.study import studies
 
 
 def run(*arguments: str) -> str:

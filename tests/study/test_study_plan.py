@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tinyworld import TinyWorld
 
 from pgsbench.execution.estimate import Estimator
-from pgsbench.execution.machines import ASSUMED_SHARE, machine_named
-from pgsbench.records.run_records import Summary
-from pgsbench.records.study_record import StudyRecord, StudyRun
 from pgsbench.reporting.render import Table
-from pgsbench.session.planning import _place, plan
+from pgsbench.session.costs import ASSUMED_SHARE, _place, machine_named, plan
 from pgsbench.study.budget import PairSeconds
 from pgsbench.study.open import open_study_file
-from pgsbench.study.plan import Planner
-from pgsbench.tracking.rundir import RunDir
 
 
 def cells(table: Table) -> dict[str, dict[str, str]]:
@@ -30,24 +24,11 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("timed")
-def test_times_come_from_past_runs_where_there_are_any(tiny: TinyWorld, tmp_path: Path) -> None:
+def test_times_come_from_steps_on_this_machine(tiny: TinyWorld, tmp_path: Path) -> None:
     study = open_study_file(tiny.study, overrides=["search=null"])
-    past = Planner(study).spec("flip", 5, {})
-    training = past.config.training.model_copy(update={"samples": 9600})  # a longer one
-    past = replace(past, config=past.config.model_copy(update={"training": training}))
-    other = replace(past, arm="none", numerics=replace(past.numerics, threads=7))
-    runs = tmp_path / "runs"
-    for spec in (past, other):
-        run = RunDir.create(runs, spec)
-        summary = Summary(1, 9600, 96000.0, 1.0, 32.0, 0.0, 0.5, 0.3, 8, 8, 1000, 2.0, eval_seconds=60.0)
-        run.write_summary(summary)
-    kept = tuple(StudyRun(spec, spec.folder) for spec in (past, other))
-    StudyRecord(study.config, kept).write(runs / "tiny")
     costs, _ = plan(study, output=tmp_path, device="cpu")
     found = cells(costs)
-    assert found["flip"]["time"] == "17.0 min"  # 96 samples at 10 seconds, and the evaluation
-    assert found["flip"]["time from"] == "past runs: 1"
-    assert found["none"]["time from"] == "steps timed", "that one had other threads"
+    assert found["none"]["time from"] == "steps timed"
     assert found["none"]["time"] == "1.6 min"  # no step of six is 15 % of them
     assert found["pgs"]["steps"] == "6"
 

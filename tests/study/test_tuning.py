@@ -12,10 +12,9 @@ from pgsbench.errors import ConfigError, StudyError
 from pgsbench.evaluation.evaluate import half_of
 from pgsbench.evaluation.protocols.base import Measurement
 from pgsbench.records.study_record import StudyRecord
+from pgsbench.reporting.tuned import tuning
 from pgsbench.session.opening import open_study
-from pgsbench.session.tuning import tuning
 from pgsbench.study.open import open_by_name
-from pgsbench.study.tuning import tuning_of
 
 RATE = "training.learning_rate"
 TUNE = {
@@ -47,7 +46,7 @@ def test_each_arm_gets_as_many_points_and_is_compared_at_its_own_best(tiny, tmp_
         assert run.spec.config.training.learning_rate == best.params["training.learning_rate"]
         assert run.seed == 0
         assert run.label == run.arm
-    tuned = study.beside(tuning_of(study.file, study.arms)).results()
+    tuned = study.beside(study.design.tuning(study.arms)).results()
     assert {run.seed for run in tuned.statistics.study.runs} == {100}
     compared, chosen_on = items_of(results), items_of(tuned)
     assert compared
@@ -98,7 +97,7 @@ def test_a_best_on_the_border_is_said():
 
 def test_a_tuning_goes_on_where_it_was(tiny, tmp_path):
     study = opened(tiny, tmp_path)
-    before = study.beside(tuning_of(study.file, ["pgs"]))
+    before = study.beside(study.design.tuning(["pgs"]))
     before.sweep(trials=1)
     tuned = opened(tiny, tmp_path)
     (found,) = tuned.tune(["pgs"])

@@ -16,7 +16,7 @@ from pgsbench.evaluation.pyfunc import Embedder
 from pgsbench.models import checkpoint
 from pgsbench.models.clip import build
 from pgsbench.records.verdict_record import ScoreInterval, VerdictRecord
-from pgsbench.tracking import mlflow_artifacts
+from pgsbench.tracking import mlflow_store
 from pgsbench.tracking.mirror import Mirror
 
 LABELS = ["none", "flip-0.5", "pgs"]
@@ -52,7 +52,7 @@ def test_the_best_checkpoint_is_a_version_with_the_verdict(
     (weights,) = (tmp_path / "store").rglob("*.safetensors")  # of the best alone
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    found = mlflow_artifacts.download("models:/pgsbench-ratio/1", tmp_path / "here")
+    found = mlflow_store.download("models:/pgsbench-ratio/1", tmp_path / "here")
     assert (found / weights.name).read_bytes() == weights.read_bytes()
 
 

@@ -1,4 +1,4 @@
-"""MLflow's database is made whole or not at all, and a damaged one is a warning."""
+"""MLflow's database is made whole or not at all; models come out of a store as they went in."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from made_study import NewStore
+from mlflow import MlflowClient
 
+from pgsbench.errors import RunError
+from pgsbench.tracking import mlflow_store
 from pgsbench.tracking.mlflow_store import Store, resolve_uri
 
 #: Imports what takes long once, and forks a process for each line that it is sent.
@@ -81,3 +85,27 @@ def test_a_kill_while_the_database_is_made_stops_nobody(
     assert kill_while_it_makes(database, IMPORTS, CONNECT, [0.0, 0.4]) == 2
     with Store(resolve_uri()).connect(Path.cwd()) as (client, experiment):
         assert not client.search_runs([experiment])
+
+
+@pytest.fixture
+def store(new_store: NewStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+    """A store with a run, and the run's id."""
+    uri = new_store("store")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.create_experiment("mine", artifact_location=(tmp_path / "files").as_uri())
+    return uri, client.create_run(experiment).info.run_id
+
+
+def test_a_folder_comes_out_as_it_went_in(store: tuple[str, str], tmp_path: Path) -> None:
+    uri, run_id = store
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/weights").write_bytes(b"123")
+    MlflowClient(tracking_uri=uri).log_artifacts(run_id, str(tmp_path / "model"), "model")
+    source = f"runs:/{run_id}/model"
+    assert mlflow_store.is_artifact(source)
+    found = mlflow_store.download(source, tmp_path / "here")
+    assert (found / "weights").read_bytes() == b"123"
+    assert found.is_relative_to(tmp_path / "here")
+    with pytest.raises(RunError, match="MLflow refuses"):
+        mlflow_store.download(f"runs:/{'0' * 32}/model", tmp_path / "there")

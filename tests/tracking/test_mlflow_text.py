@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 from made_scores import scores_of
@@ -20,8 +21,8 @@ from pgsbench.tracking.mlflow_text import (
     CURVES,
     MAX_KEYS,
     MAX_POINTS,
-    arm_rows,
     run_metrics,
+    study_metrics,
     thin,
     valid_name,
 )
@@ -74,14 +75,12 @@ def test_metrics_stay_within_the_limit_and_groups_come_first(tmp_path: Path) -> 
 def test_arm_means_count_only_what_is_done(tmp_path: Path) -> None:
     folder = write_fake_study(tmp_path, steps=1, num_seeds=2)
     (next(folder.glob("pgs-s1-*")) / "DONE").unlink()
+    for path in folder.glob("flip-0.5-*"):
+        (path / "DONE").unlink()
     record = StudyRecord.read(folder)
     runs = {run.directory: RunDir(folder.parent / run.directory) for run in record.runs}
-    none, _, pgs = arm_rows(record, runs)
-    assert (none[:2], pgs[:2]) == (("none", "2/2"), ("pgs", "1/2"))
-    assert none[2]["classification"] == pytest.approx(0.55 + 0.05 + 0.005 + 0.03)
-    assert pgs[2]["classification"] == pytest.approx(0.55 + 0.06 + 0.03)
-    summary = next(iter(runs.values())).summary
-    assert summary is not None
-    assert summary.train_cpu_seconds != summary.train_seconds
-    metrics = run_metrics(next(iter(runs.values())), None)
-    assert metrics["summary/training_time"] == summary.train_cpu_seconds  # these runs are a CPU's
+    first = next(run for run in runs.values() if run.spec.name == "pgs s0")
+    assert first.scores is not None
+    pgs = 100 * fmean(group.value for group in first.scores.groups.values())
+    found = study_metrics(record, runs)  # pgs has a gain of a point over none, and seed 1 half of one on top
+    assert found == {"score/pgs": pytest.approx(pgs), "score/none": pytest.approx(pgs - 1 + 0.5)}

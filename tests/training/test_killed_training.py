@@ -16,8 +16,7 @@ import pytest
 import torch
 from tinyworld import TinyWorld
 
-from pgsbench.config.augmentation import AugmentConfig
-from pgsbench.config.schema import DataConfig
+from pgsbench.config.data import AugmentConfig, DataConfig
 from pgsbench.config.training import TrainingConfig
 from pgsbench.data import shards, streaming
 from pgsbench.data.samples import Batch, Tokenize, rank_slice

@@ -10,13 +10,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from tinyworld import TinyWorld
 
-from pgsbench.config.schema import DataConfig
+from pgsbench.config.data import DataConfig
 from pgsbench.config.training import TrainingConfig, UnmaskedTuning
 from pgsbench.data import shards
 from pgsbench.errors import Interrupted, RunError, RunHeldError
 from pgsbench.masking.base import Strategy
-from pgsbench.masking.cluster import Cluster
-from pgsbench.masking.guided import Attentive
+from pgsbench.masking.guided import Attentive, Cluster
 from pgsbench.masking.noise import Draws
 from pgsbench.masking.random import NoMask, Random
 from pgsbench.masking.text.base import TextStrategy

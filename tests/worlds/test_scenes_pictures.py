@@ -12,7 +12,7 @@ from pgsbench.worlds import scenes as world
 from pgsbench.worlds.pictures import to_bytes
 from pgsbench.worlds.scenes import LIMITS, Knobs, recipe_with, scene
 from pgsbench.worlds.scenes.build import SHIFTS
-from pgsbench.worlds.scenes.paint import Look, paint
+from pgsbench.worlds.scenes.paint import paint
 from pgsbench.worlds.scenes.words import BACKGROUNDS, COLOURS, SHAPES
 
 SIDE, N, KNOBS = 64, 192, Knobs()
@@ -161,21 +161,6 @@ def test_colour_sets_objects_apart_from_what_is_around_them() -> None:
         chroma = pictures.max(1) - pictures.min(1)
         apart.append(chroma[objects > 0].mean() - chroma[objects == 0].mean())
     assert apart[1] > apart[0] + 0.1
-
-
-def test_a_look_changes_objects_but_not_the_background() -> None:
-    drawn = scene.draw_mixed(np.random.default_rng(10), 16, KNOBS)
-    (full, objects), (faint, same) = (
-        paint(np.random.SeedSequence(1), drawn, SIDE, KNOBS, Look(opacity=(value, value)))
-        for value in (1.0, 0.3)
-    )
-    assert np.array_equal(objects, same)
-    far = objects == 0  # shadows and outlines reach at most six pixels beyond an object
-    for step in range(-6, 7):
-        far &= (np.roll(objects, step, 1) == 0) & (np.roll(objects, step, 2) == 0)
-    difference = np.abs(full - faint).max(1)
-    assert np.median(difference[far]) == 0
-    assert difference[objects > 0].mean() > 0.1
 
 
 @pytest.mark.parametrize("name", sorted(SHIFTS))

@@ -10,10 +10,8 @@ PROTOCOLS = Registry(
     group="pgsbench.evaluation",
     builtin={
         "zero_shot": "pgsbench.evaluation.protocols.zero_shot:ZeroShot",
-        "multilabel": "pgsbench.evaluation.protocols.multilabel:MultiLabel",
         "retrieval": "pgsbench.evaluation.protocols.retrieval:Retrieval",
         "compositional": "pgsbench.evaluation.protocols.compositional:Compositional",
-        "winoground": "pgsbench.evaluation.protocols.winoground:Winoground",
         "linear_probe": "pgsbench.evaluation.protocols.linear_probe:LinearProbe",
     },
 )

@@ -29,7 +29,7 @@ class Measurement:
     Attributes:
         metric: MLflow-safe name, for example ``"acc1"``.
         correct: (n,) outcome of each item in [0, 1], usually 0 or 1. A metric that is no mean over items
-            has a jackknife's pseudo-values, which may lie outside (`multilabel.pseudo_values`).
+            has a jackknife's pseudo-values (Tukey, 1958), which may lie outside.
         items: (n,) what each outcome belongs to, unique.
         chance: What guessing gives.
         units: (n,) the draw that an item belongs to, usually its image: five captions of one image are one

@@ -14,15 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pgsbench.data.evalset import check_name, count_split, decoded, read_images, read_lines, read_split
+from pgsbench.data.evalset import check_name, count_split, decoded, read_images, read_lines
 from pgsbench.errors import DataError
 from pgsbench.evaluation.embed import Encoder, collapsed
 from pgsbench.evaluation.protocols.base import Measurement, Shown, encode_split
 from pgsbench.evaluation.ranking import distinct_rows, num_repeated, ranks_of_right
 
 TYPE_FILE = "dataset_type.txt"
-#: Candidates kept of each query, for people to look at.
-NUM_NEAREST = 5
 
 
 @dataclass(frozen=True)
@@ -34,8 +32,7 @@ class Retrieval:
     ``text_retrieval_recall@K``. A k larger than the number of candidates is left out. Deviation: a wrong
     candidate that ties with the right one counts as nearer, so a caption that also stands under another
     picture is never found at 1 by its own picture alone, nor is a picture that is there twice; a note says
-    how many there are. Each item's file has the ``rank`` of its first right answer, counted from 1,
-    and the five ``nearest`` candidates, counted from 0 in the order of `candidates`.
+    how many there are. Each item's file has the ``rank`` of its first right answer, counted from 1.
 
     Attributes:
         recall_at: The values of k.
@@ -74,16 +71,6 @@ class Retrieval:
             found |= {item: Shown(image, text) for item, text in texts.items() if item in items}
         return found
 
-    def candidates(self, folder: Path, metric: str) -> list[str]:
-        """Return what a metric's queries choose from, as items, in the order that ``nearest`` counts."""
-        if metric.startswith("image"):
-            return [key for key, _ in read_split(folder, self.split, with_content=False)]
-        return [
-            f"{key}#{i}"
-            for key, parts in read_split(folder, self.split)
-            for i in range(len(decoded(parts.get("txt", b""), key).splitlines()))
-        ]
-
     def measure(self, folder: Path, encode: Encoder) -> Iterator[Measurement]:
         """Yield ``image_recall_at_K`` and ``text_recall_at_K``.
 
@@ -103,8 +90,8 @@ class Retrieval:
         if shared := _num_shared(embedded, owner):
             text_notes = (*notes, f"{shared} captions stand under more than one picture and tie")
 
-        by_text = ranks_of_right(embedded, owner, images, number, num_nearest=NUM_NEAREST)
-        by_image = ranks_of_right(images, number, embedded, owner, num_nearest=NUM_NEAREST)
+        by_text = ranks_of_right(embedded, owner, images, number)
+        by_image = ranks_of_right(images, number, embedded, owner)
         items = [f"{key}#{i}" for key, count in zip(keys, texts_of, strict=True) for i in range(count)]
         units = [keys[i] for i in owner.tolist()]
         ways = (
@@ -121,7 +108,7 @@ class Retrieval:
                     units=of,
                     num_ties=ranks.num_ties(k),
                     notes=noted,
-                    answers={"rank": ranks.rank, "nearest": ranks.nearest.numpy()},
+                    answers={"rank": ranks.rank},
                 )
 
 

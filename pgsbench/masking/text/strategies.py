@@ -31,7 +31,16 @@ class WholeText:
 
 
 @dataclass(frozen=True)
-class Truncate:
+class _Shortened:
+    keep: int = 8
+    needs: ClassVar[frozenset[TextNeed]] = frozenset()
+
+    def __post_init__(self) -> None:
+        check_keep(self.keep)
+
+
+@dataclass(frozen=True)
+class Truncate(_Shortened):
     """The first tokens of a caption are kept.
 
     CLIPA (arXiv 2305.07017), its text "truncation": ``keep - 2`` tokens from the start mark on, then the end
@@ -41,12 +50,6 @@ class Truncate:
         keep: Tokens of a caption that enter the text tower, the marks of start and end included.
     """
 
-    keep: int = 8
-    needs: ClassVar[frozenset[TextNeed]] = frozenset()
-
-    def __post_init__(self) -> None:
-        check_keep(self.keep)
-
     def select(self, view: TextView, *, draws: Draws) -> Tensor:
         """Keep what comes first."""
         del draws
@@ -54,7 +57,7 @@ class Truncate:
 
 
 @dataclass(frozen=True)
-class RandomTokens:
+class RandomTokens(_Shortened):
     """Tokens are kept uniformly at random, in their order.
 
     CLIPA (arXiv 2305.07017), its "random" text masking, and open_clip's tokenizer with the reduction
@@ -66,19 +69,13 @@ class RandomTokens:
         keep: Tokens of a caption that enter the text tower, the marks of start and end included.
     """
 
-    keep: int = 8
-    needs: ClassVar[frozenset[TextNeed]] = frozenset()
-
-    def __post_init__(self) -> None:
-        check_keep(self.keep)
-
     def select(self, view: TextView, *, draws: Draws) -> Tensor:
         """Keep the tokens with the largest of l uniform numbers."""
         return keep_best(view, draws.uniform(view.shape[1]), self.keep)
 
 
 @dataclass(frozen=True)
-class TokenBlock:
+class TokenBlock(_Shortened):
     """A random run of consecutive tokens is kept.
 
     CLIPA (arXiv 2305.07017), its "block" text masking, and open_clip's tokenizer with the reduction
@@ -87,12 +84,6 @@ class TokenBlock:
     Args:
         keep: Tokens of a caption that enter the text tower, the marks of start and end included.
     """
-
-    keep: int = 8
-    needs: ClassVar[frozenset[TextNeed]] = frozenset()
-
-    def __post_init__(self) -> None:
-        check_keep(self.keep)
 
     def select(self, view: TextView, *, draws: Draws) -> Tensor:
         """Keep a run from a uniform place on."""
@@ -104,7 +95,7 @@ class TokenBlock:
 
 
 @dataclass(frozen=True)
-class Frequency:
+class Frequency(_Shortened):
     """CLIPF: words are kept at random, the rarer the word the likelier.
 
     Word-frequency masking (arXiv 2412.16148). With f(w) the share of a word among all words of the training
@@ -127,13 +118,12 @@ class Frequency:
         min_count: Words that are seen less often are dropped first.
     """
 
-    keep: int = 8
     threshold: float = 1e-6
     min_count: int = 5
     needs: ClassVar[frozenset[TextNeed]] = frozenset({"words", "counts"})
 
     def __post_init__(self) -> None:
-        check_keep(self.keep)
+        super().__post_init__()
         check_range("threshold", self.threshold, 0.0, 1.0)
         check_range("min_count", self.min_count, 0, 10**9)
 

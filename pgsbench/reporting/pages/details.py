@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pgsbench.reporting.badges import seed_spread
 from pgsbench.reporting.decision.comparisons import group_comparisons, task_comparisons
+from pgsbench.reporting.during import during_tables
 from pgsbench.reporting.effects import effects_tables
 from pgsbench.reporting.fairness import fairness_sentence, fairness_table
 from pgsbench.reporting.pages.published import paper_table
@@ -24,6 +25,7 @@ def detail_tables(results: Results) -> list[Table]:
         differences_table(results),
         tuned_table(results),
         *effects_tables(results),
+        *during_tables(results),
         importance_table(results),
         sweep_table(results, max_points=len(searched_labels(results))),
         paper_table(results),

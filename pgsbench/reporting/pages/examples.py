@@ -104,8 +104,8 @@ def examples(results: Results) -> Examples | None:
 def _tasks(run: PlannedRun) -> dict[str, tuple[Task, Path]]:
     """Return the tasks with their data; empty where it is other than the run was tested on."""
     from pgsbench.evaluation.identity import data_states, suite_fingerprint
+    from pgsbench.evaluation.suite import suite_of
     from pgsbench.evaluation.task_data import locate
-    from pgsbench.experiment import suite_of
 
     if run.scores is None or not run.scores.suite_fingerprint:
         return {}

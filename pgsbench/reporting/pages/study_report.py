@@ -13,6 +13,7 @@ from pgsbench.reporting import figures, render
 from pgsbench.reporting.answer import first_table, verdict_record
 from pgsbench.reporting.columns import arms_table
 from pgsbench.reporting.decision.comparisons import comparisons_frame
+from pgsbench.reporting.during import during_words
 from pgsbench.reporting.evidence import write_evidence
 from pgsbench.reporting.pages import details
 from pgsbench.reporting.pages.examples import examples
@@ -46,6 +47,7 @@ _CAPTIONS = {
     "costs no more has a higher score.",
     "tuned": "What each arm was tuned by: score against the value, on a seed and on test items that are not "
     "compared. ★: what it was tuned to.",
+    "during": "Score against pairs seen: means of the seeds, in a band from the lowest to the highest.",
     "masks": "The same training pictures under each arm's mask. Blank patches had no influence.",
     "loss": "Training loss, mean over seeds. Losses of different masks do not compare.",
 }
@@ -123,6 +125,7 @@ def _content(results: Results, pictures: Sequence[Picture]) -> dict[str, Any]:
         "arms": arms_table(results),
         "picture": order[0] if is_first else None,
         "others": order[is_first:],
+        "overtaking": during_words(results),
         "details": [
             table for table in details.detail_tables(results) if short is None or table.title != short.title
         ],

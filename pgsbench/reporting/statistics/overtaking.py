@@ -8,6 +8,7 @@ items are taken as given: other ones would move all points of a curve together.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,13 +22,23 @@ from pgsbench.reporting.statistics.task_values import Floats
 LEVEL = 0.95
 #: Budgets, evenly spaced over their logarithm, at which the two are compared.
 NUM_BUDGETS = 400
-#: Column of the curves -> what it is called.
-UNITS = {"samples": "pairs", "flops": "operations", "seconds": "seconds", "cpu_seconds": "processor seconds"}
+#: Column of the curves -> what it is called, and the factor to it.
+UNITS = {
+    "samples": ("pairs", 1.0),
+    "flops": ("TFLOP", 1e-12),
+    "seconds": ("seconds", 1.0),
+    "cpu_seconds": ("processor seconds", 1.0),
+}
 
 CAUTION = (
     "A score on the way is of a schedule made for another length: a training of just that budget is another "
     "training, and mostly a better one."
 )
+
+
+def three_digits(value: float) -> str:
+    """Return a budget as people write it, with three digits that count: ``"25,000"``, ``"0.0125"``."""
+    return f"{float(f'{value:.3g}'):,.12g}"
 
 
 @dataclass(frozen=True)
@@ -57,27 +68,44 @@ class Overtaking:
     num_seeds: int
 
     @property
-    def words(self) -> str:
-        """What was found, in sentences."""
-        unit, seeds = UNITS[self.unit], f"{self.num_seeds} seed{'s' if self.num_seeds > 1 else ''}"
+    def budget(self) -> str:
+        """The budget with its interval, in its unit, as text; empty where the candidate is not ahead."""
+        return "" if self.at is None else f"{self._number(self.at)} ({self._ends})"
+
+    @property
+    def finding(self) -> str:
+        """Where the candidate overtakes the baseline, in a sentence."""
+        unit, ours, theirs = UNITS[self.unit][0], self.candidate, self.baseline
+        seeds = f"{self.num_seeds} seed{'s' if self.num_seeds > 1 else ''}"
         if self.at is None:
-            said = f"{self.candidate} is not ahead of {self.baseline} after {self.last:.3g} {unit} ({seeds})."
-        else:
-            where = "from the first measurement on, at" if self.at == self.first else "at"
-            low = "before what was measured" if self.low is None else f"{self.low:.3g}"
-            high = "after it" if self.high is None else f"{self.high:.3g}"
-            said = (
-                f"{self.candidate} is ahead of {self.baseline} {where} {self.at:.3g} {unit} "
-                f"(95 % interval: {low} to {high}; {seeds})."
-            )
-        return f"{said} {CAUTION}"
+            return f"{ours} is not ahead of {theirs} after {self._number(self.last)} {unit} ({seeds})."
+        does = f"overtakes {theirs} at"
+        if self.at == self.first:
+            does = f"leads {theirs} from the first budget on that both were measured at,"
+        interval = "" if self.num_seeds == 1 else "95 % interval "
+        return f"{ours} {does} {self._number(self.at)} {unit} ({interval}{self._ends}, {seeds})."
+
+    @property
+    def _ends(self) -> str:
+        if self.num_seeds == 1:
+            return "no interval"
+        low = "before it" if self.low is None else self._number(self.low)
+        return f"{low} to {'after the end' if self.high is None else self._number(self.high)}"
+
+    @property
+    def words(self) -> str:
+        """What was found, and what it does not say, in sentences."""
+        return f"{self.finding} {CAUTION}"
+
+    def _number(self, budget: float) -> str:
+        return three_digits(UNITS[self.unit][1] * budget)
 
 
 def overtaking(curves: pd.DataFrame, candidate: str, baseline: str, *, unit: str = "flops") -> Overtaking:
     """Return at which budget a candidate overtakes a baseline.
 
     Args:
-        curves: `StudyFrames.score_curves`; of several tasks the mean counts.
+        curves: `Frames.score_curves`; of several tasks the mean counts.
         candidate: A label.
         baseline: Another one.
         unit: What the budget is in, of `UNITS`.
@@ -87,7 +115,8 @@ def overtaking(curves: pd.DataFrame, candidate: str, baseline: str, *, unit: str
     """
     if unit not in UNITS:
         raise StudyError(f"a budget is in {', '.join(UNITS)}", where="unit", value=unit)
-    ours, theirs = (_by_seed(curves[curves["label"] == label], unit) for label in (candidate, baseline))
+    means = mean_curves(curves, [candidate, baseline])
+    ours, theirs = (_by_seed(means[means["label"] == label], unit) for label in (candidate, baseline))
     seeds = sorted(ours.keys() & theirs.keys())
     both = [one[seed] for one in (ours, theirs) for seed in seeds]
     first = max((budgets[0] for budgets, _ in both), default=np.nan)
@@ -120,13 +149,30 @@ def overtaking(curves: pd.DataFrame, candidate: str, baseline: str, *, unit: str
 _Curve = tuple[Floats, Floats]
 
 
-def _by_seed(curves: pd.DataFrame, unit: str) -> dict[int, _Curve]:
-    """Return seed -> rising budgets, and the mean score over the tasks at each."""
-    found = {}
-    for seed, of_seed in curves.groupby("seed"):
-        means = of_seed.groupby(unit)["score"].mean().sort_index()
-        found[int(str(seed))] = means.index.to_numpy(float), means.to_numpy(float)
-    return found
+def mean_curves(curves: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
+    """Return a row for each run and step: label, seed, step, `UNITS`, and the mean score over the tasks.
+
+    Only tasks that all the labels were measured on count, and only steps at which all of these were.
+
+    Args:
+        curves: `Frames.score_curves`.
+        labels: Whose runs.
+    """
+    chosen = curves[curves["label"].isin(labels)].drop_duplicates(["label", "seed", "step", "task"])
+    of_each = [set(tasks) for _, tasks in chosen.groupby("label")["task"]]
+    tasks = set.intersection(*of_each) if of_each else set[str]()
+    rows = chosen[chosen["task"].isin(tasks)].groupby(["label", "seed", "step"])
+    what = {**dict.fromkeys(UNITS, "first"), "score": "mean", "task": "count"}
+    found = rows.agg(what).reset_index()
+    return found[found.pop("task") == len(tasks)]
+
+
+def _by_seed(means: pd.DataFrame, unit: str) -> dict[int, _Curve]:
+    """Return seed -> rising budgets, and the score at each."""
+    return {
+        int(str(seed)): (rows[unit].to_numpy(float), rows["score"].to_numpy(float))
+        for seed, rows in means.sort_values("step").groupby("seed")
+    }
 
 
 def _at(grid: Floats, budgets: Floats, scores: Floats) -> Floats:

@@ -105,10 +105,11 @@ def write(
         *(partial(_write_shifted, recipe, folder / "eval", name) for name in SHIFTS),
     ]
     sizes: dict[str, int] = {}
+    progress = progress or (lambda *_: None)
+    progress("making scenes", 0, len(tasks))
     for number, found in enumerate(_run(tasks, parallel=recipe.num_train >= SMALL), 1):
         sizes |= found
-        if progress:
-            progress("making scenes", number, len(tasks))
+        progress("making scenes", number, len(tasks))
     return sizes
 
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from pgsbench.worlds.scenes import Knobs, clutter, textures
 from pgsbench.worlds.scenes.clutter import Surroundings, axes, turned
 from pgsbench.worlds.scenes.scene import Floats, Ints, Scenes
-from pgsbench.worlds.scenes.shapes import signed_distance
 from pgsbench.worlds.scenes.textures import pick
 from pgsbench.worlds.scenes.words import MAX_OBJECTS, PATTERNS, SHAPES
 
@@ -212,3 +211,59 @@ def _shed_light(rng: np.random.Generator, pictures: Floats, direction: Floats) -
     _stretch(pictures, GREY, pick(rng, *CONTRAST, b))
     noise = rng.standard_normal((b, 1, side, side), dtype=np.float32)
     pictures += noise * pick(rng, 0.004, 0.03, b)[:, None]
+
+
+# --------------------------------------------------------------------------------------------- shapes
+
+
+def _circle(x: Floats, y: Floats, radius: Floats) -> Floats:
+    return np.hypot(x, y) - 0.86 * radius
+
+
+def _square(x: Floats, y: Floats, radius: Floats) -> Floats:
+    return np.maximum(np.abs(x), np.abs(y)) - 0.70 * radius
+
+
+def _triangle(x: Floats, y: Floats, radius: Floats) -> Floats:
+    # Three half-planes at distance radius / 2 from the centre; the tip points up (y grows downwards).
+    slope = np.float32(np.sqrt(3) / 2)
+    return np.maximum(np.maximum(y, -0.5 * y + slope * x), -0.5 * y - slope * x) - 0.5 * radius
+
+
+def _star(x: Floats, y: Floats, radius: Floats) -> Floats:
+    # Folded into one tenth of the turn, the outline is the straight line from a tip to an inner corner.
+    tenth = np.float32(np.pi / 5)
+    turn = np.arctan2(x, -y)
+    folded = np.abs(np.mod(turn + tenth, 2 * tenth) - tenth)
+    distance = np.hypot(x, y)
+    u, v = distance * np.cos(folded), distance * np.sin(folded)
+    inner = np.float32(0.45)
+    edge_u, edge_v = inner * np.cos(tenth) - 1, inner * np.sin(tenth)
+    length = np.hypot(edge_u, edge_v)
+    return (edge_v * (u - radius) - edge_u * v) / length
+
+
+def _cross(x: Floats, y: Floats, radius: Floats) -> Floats:
+    long, short = np.maximum(np.abs(x), np.abs(y)), np.minimum(np.abs(x), np.abs(y))
+    return np.maximum(long - 0.90 * radius, short - 0.30 * radius)
+
+
+def _ring(x: Floats, y: Floats, radius: Floats) -> Floats:
+    return np.abs(np.hypot(x, y) - 0.72 * radius) - 0.22 * radius
+
+
+_DISTANCES = dict(zip(SHAPES, (_circle, _square, _triangle, _star, _cross, _ring), strict=True))
+
+
+def signed_distance(shape: int, x: Floats, y: Floats, radius: Floats) -> Floats:
+    """Return the distance of each point to the outline of one shape, negative inside it.
+
+    The shapes are scaled to look equally big; all lie within the radius.
+
+    Args:
+        shape: Index into `SHAPES`.
+        x: (..., h, w) coordinates relative to the object's centre, already turned.
+        y: Likewise; y grows downwards.
+        radius: Broadcasts against them.
+    """
+    return _DISTANCES[SHAPES[shape]](x, y, radius)

@@ -87,7 +87,8 @@ def recipe_with(knobs: Mapping[str, float]) -> Recipe:
         DataError: There are knobs.
     """
     if knobs:
-        raise DataError("this data set has no knobs", where=next(iter(knobs)), value="tiny-imagenet")
+        rule, way_out = "this data set has no knobs", "leave them out, or use scenes"
+        raise DataError(rule, where=next(iter(knobs)), value="tiny-imagenet", way_out=way_out)
     return Recipe()
 
 

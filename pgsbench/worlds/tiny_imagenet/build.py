@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image
 
-from pgsbench.data import fetch, store
+from pgsbench.data import public, store
 from pgsbench.data.evalset import write_classification
 from pgsbench.data.tar import EncodedImage, write_tar
 from pgsbench.errors import DataError
@@ -73,7 +73,7 @@ def write(
     fetched = folder.parent / f".{TOP}.zip"
     if source is None and not fetched.is_file():
         try:
-            fetch.download(URL, fetched)
+            public.download(URL, fetched)
         except DataError as error:
             raise DataError(error.rule, where=error.where, way_out=WAY_OUT) from error
     sizes = _Writer(_top(source or fetched), recipe, progress).write(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from pgsbench.reporting.badges import badges
 from pgsbench.reporting.columns import arms_table
 from pgsbench.reporting.decision.comparisons import comparisons_frame
 from pgsbench.reporting.fairness import fairness_sentence
+from pgsbench.reporting.notebook import InNotebook, Part
 from pgsbench.reporting.render import Table
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import Missing
@@ -22,7 +24,7 @@ from pgsbench.reporting.statistics.overtaking import Overtaking, overtaking
 
 
 @dataclass(frozen=True)
-class StudyResults:
+class Findings(InNotebook):
     """The results of a study; scores are shares in [0, 1], differences of such.
 
     Attributes:
@@ -127,5 +129,9 @@ class StudyResults:
             raise StudyError("no such figure", value=name, way_out=nearest(name, figures.ALL))
         return figures.ALL[name](self.statistics)
 
-    def _repr_html_(self) -> str:
-        return str(self.scores.to_html(index=False, float_format="{:.3f}".format))
+    def in_notebook(self) -> Iterable[Part]:
+        """Yield the answer, the tables and the figures of the report."""
+        tables, said = self.printout()
+        yield said
+        yield from tables
+        yield from map(self.figure, figures.names_for(self.statistics))

@@ -9,18 +9,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pgsbench.config.data import DataConfig
 from pgsbench.config.read import check_all
 from pgsbench.config.schema import (
     MAX_NAME,
     MAX_SEEDS,
-    DataConfig,
     RunConfig,
     StrategyConfig,
     StudyConfig,
     TextConfig,
     TrainedConfig,
 )
-from pgsbench.config.search import MAX_SEED
+from pgsbench.config.search import MAX_SEED, SearchConfig, SpaceConfig
 from pgsbench.data import store
 from pgsbench.errors import ConfigError, DataError, ModelError, UserError
 from pgsbench.masking.configure import (
@@ -36,7 +36,7 @@ from pgsbench.study.draft import Draft
 
 
 @dataclass(frozen=True)
-class StudyFile:
+class Design:
     """A study file that has been read and checked.
 
     Attributes:
@@ -53,12 +53,12 @@ class StudyFile:
     place: Callable[[str], str] = field(repr=False, compare=False)
     of_commands: frozenset[str] = frozenset()
 
-    def variant(self, suffix: str) -> StudyFile:
+    def variant(self, suffix: str) -> Design:
         """Return the same study under its name, cut where it is long, with a suffix."""
         name = f"{self.config.name[: MAX_NAME - len(suffix) - 1]}-{suffix}"
         return replace(self, config=self.config.model_copy(update={"name": name}))
 
-    def with_seeds(self, seeds: Sequence[int]) -> StudyFile:
+    def with_seeds(self, seeds: Sequence[int]) -> Design:
         """Return the same study with other seeds.
 
         Raises:
@@ -71,12 +71,45 @@ class StudyFile:
             raise ConfigError(rule, where="seeds", value=listed or len(seeds), way_out="0, 1, 2, for example")
         return replace(self, config=self.config.model_copy(update={"seeds": listed}))
 
-    def with_trials(self, trials: int | None) -> StudyFile:
+    def with_trials(self, trials: int | None) -> Design:
         """Return the same study, whose search has another number of points; None: its own."""
         if trials is None or self.config.search is None:
             return self
         search = self.config.search.model_copy(update={"trials": trials})
         return replace(self, config=self.config.model_copy(update={"search": search}))
+
+    def tuning(self, arms: Sequence[str]) -> Design:
+        """Return the study ``NAME-tune`` that searches each of the arms by itself, all with the same means.
+
+        Args:
+            arms: The arms that are tuned, of a study with `tune`.
+        """
+        study, tune = self.config, self.config.tune
+        assert tune is not None
+        tested = {"half": "dev"} if tune.on == "dev" else {"suite": tune.on, "half": None}
+        budget, training = study.budget, study.training
+        if budget is not None:
+            budget = budget.model_copy(update={"amount": budget.amount * tune.share})
+        else:
+            samples = max(training.batch_size, round(training.samples * tune.share))
+            training = training.model_copy(update={"samples": samples})
+        space = {name: getattr(tune, name) for name in SpaceConfig.model_fields}
+        changed = {
+            "question": f"Which values suit each arm of {study.name}?",
+            "seeds": tune.seeds,
+            "search": SearchConfig(**space, arms=list(arms), per_arm=True, metric=tune.metric),
+            "tune": None,
+            "tuned": {},
+            "budget": budget,
+            "training": training,
+            "evaluation": study.evaluation.model_copy(update={**tested, "during": None}),
+        }
+        named = self.variant("tune")
+
+        def place(dotted: str) -> str:
+            return self.place(dotted.replace("search", "tune", 1))
+
+        return replace(named, config=StudyConfig(**{**dict(named.config), **changed}), source="", place=place)
 
     def run_config(self, arm: str, params: Mapping[str, Any], seed: int) -> RunConfig:
         """Return the resolved configuration of one run.

@@ -1,4 +1,4 @@
-"""The folder of a study, ``runs/<study>``, and the record in it, written by the command that drives it."""
+"""The ledger of a study: which runs it has and where they lie, written by the command that drives it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from pathlib import Path
 from pgsbench.disk.held import hold, holder_of
 from pgsbench.errors import StudyError, UserError
 from pgsbench.evaluation.identity import current_fingerprint
-from pgsbench.experiment import is_complete, suite_of
+from pgsbench.evaluation.suite import suite_of
+from pgsbench.experiment import is_complete
 from pgsbench.records import files
 from pgsbench.records.run_records import PrunedMark
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.scores import Scores
-from pgsbench.records.study_record import DecisionPlan, Importances, StudyRecord, StudyRun, Tuning
+from pgsbench.records.study_record import DecisionPlan, Entry, Importances, StudyRecord, Tuning
+from pgsbench.study.design import Design
 from pgsbench.study.plan import Planner
-from pgsbench.study.study_file import StudyFile
 from pgsbench.tracking.rundir import RunDir, find_runs
 from pgsbench.tracking.states import pruned_points
 
@@ -27,8 +28,8 @@ WAIT_SECONDS = 2.0
 
 
 @dataclass
-class StudyFolder:
-    """A study on disk.
+class Ledger:
+    """A study on disk: its folder, ``runs/<study>``, and its record, in which runs are entered.
 
     Attributes:
         planner: Plans the study's runs.
@@ -43,25 +44,25 @@ class StudyFolder:
     planner: Planner
     runs_root: Path
     command: str = ""
-    runs: dict[str, StudyRun] = field(default_factory=dict)
+    runs: dict[str, Entry] = field(default_factory=dict)
     importances: Importances | None = None
     decision: DecisionPlan | None = None
     tunings: tuple[Tuning, ...] = ()
     _fingerprints: dict[tuple[str, str | None, str], str] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, planner: Planner, runs_root: Path, command: str = "") -> StudyFolder:
-        """Return the study's folder with those runs of earlier commands that the study still asks for."""
-        folder = cls(planner, runs_root, command)
-        if (folder.path / files.STUDY).is_file():
-            before = StudyRecord.read(folder.path)
-            if before.config.evaluation.at_end == folder.study.config.evaluation.at_end:
-                folder.importances, folder.decision = before.importances, before.decision
-                folder.tunings = before.tunings
-            folder.runs = {run.spec.name: run for run in before.runs if folder._asks_for(run)}
-        return folder
+    def open(cls, planner: Planner, runs_root: Path, command: str = "") -> Ledger:
+        """Return the study's ledger with those runs of earlier commands that the study still asks for."""
+        ledger = cls(planner, runs_root, command)
+        if (ledger.path / files.STUDY).is_file():
+            before = StudyRecord.read(ledger.path)
+            if before.config.evaluation.at_end == ledger.study.config.evaluation.at_end:
+                ledger.importances, ledger.decision = before.importances, before.decision
+                ledger.tunings = before.tunings
+            ledger.runs = {run.spec.name: run for run in before.runs if ledger._asks_for(run)}
+        return ledger
 
-    def _asks_for(self, run: StudyRun) -> bool:
+    def _asks_for(self, run: Entry) -> bool:
         # Whatever was edited, the base, the arm, the code of a strategy: the run is then another.
         spec, config = run.spec, self.study.config
         has_arm = spec.arm in config.arm_names or run.is_of_command
@@ -73,7 +74,7 @@ class StudyFolder:
             return False
 
     @property
-    def study(self) -> StudyFile:
+    def study(self) -> Design:
         """The study."""
         return self.planner.study
 
@@ -99,8 +100,7 @@ class StudyFolder:
 
     def is_complete(self, spec: RunSpec) -> bool:
         """Tell whether a run that was added needs no work at all."""
-        run, suite_fingerprint = self.directory(spec), self.suite_fingerprint(spec)
-        return is_complete(run, suite_fingerprint)
+        return is_complete(self.directory(spec), self.suite_fingerprint(spec))
 
     def pruned(self) -> dict[str, PrunedMark]:
         """Return the points that the search's pruner has ended, by label, each with the mark of a run."""
@@ -118,7 +118,7 @@ class StudyFolder:
         for spec in specs:
             place = directories.setdefault(spec.id, spec.folder)
             is_of_command = spec.arm in self.study.of_commands
-            self.runs[spec.name] = StudyRun(spec, place, self.suite_fingerprint(spec), is_of_command)
+            self.runs[spec.name] = Entry(spec, place, self.suite_fingerprint(spec), is_of_command)
         self.write()
 
     def look_for(self, spec: RunSpec) -> RunDir:
