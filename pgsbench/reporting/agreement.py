@@ -96,7 +96,7 @@ def agreement(reference: World, world: World, *, seed: int = 0) -> Agreement:
     )
     estimate = float(_spearman(reference.scores, world.scores)[0])
     if math.isnan(estimate):
-        return Agreement(Estimate(*[math.nan] * 3), math.nan, math.nan, (math.nan, math.nan))
+        return Agreement(Estimate(math.nan, math.nan, math.nan), math.nan, math.nan, (math.nan, math.nan))
     low, high = _middle(_spearman(ours, theirs))
     spearman = Estimate(
         estimate, max(-1.0, min(low, 2 * estimate - high)), min(1.0, max(high, 2 * estimate - low))
