@@ -8,11 +8,10 @@ from typing import Any
 from unittest.mock import patch
 
 from pgsbench.reporting import figures
-from pgsbench.session import study
 
 
 @contextmanager
 def no_figures(**drawn: Callable[[Any], Any]) -> Iterator[None]:
     """Let reports have the figures alone that are named here, and single runs none."""
-    with patch.object(figures, "ALL", drawn), patch.object(study, "draw_missing", lambda _: None):
+    with patch.object(figures, "ALL", drawn), patch.object(figures, "draw_masks", lambda _: None):
         yield

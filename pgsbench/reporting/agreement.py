@@ -21,6 +21,7 @@ import scipy.stats
 from pgsbench.config.search import MEAN
 from pgsbench.errors import StudyError, nearest
 from pgsbench.records.run_spec import short
+from pgsbench.reporting.render import Estimate
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.comparison import ALPHA, Missing
 from pgsbench.reporting.statistics.intervals import LEVEL, Interval, difference, holm, mean_draws
@@ -53,20 +54,12 @@ class World(NamedTuple):
         return np.array([self.paired.scores(self.arms)], np.float64)
 
 
-class Coefficient(NamedTuple):
-    """A correlation with its interval; NaN where it is undefined, as all arms of a world are equal."""
-
-    estimate: float
-    low: float
-    high: float
-
-
 def number(value: float) -> str:
     """Return a correlation as text."""
     return "undefined" if math.isnan(value) else f"{value:.2f}".replace("-", "−")
 
 
-def ends(one: Coefficient) -> str:
+def ends(one: Estimate) -> str:
     """Return the interval of a correlation as text."""
     return "no interval" if math.isnan(one.low) else f"{number(one.low)} to {number(one.high)}"
 
@@ -76,13 +69,13 @@ class Agreement:
     """How well a world orders the arms as the reference does.
 
     Attributes:
-        spearman: Correlation of the ranks.
+        spearman: Correlation of the ranks, with its interval; NaN where all arms of a world are equal.
         by_chance: Share of random orders whose Spearman is at least as high.
         repeat: Median Spearman of the reference with its own repetition, by other items and seeds.
         other_arms: Ends of the 95 % interval of Spearman if the arms themselves are drawn anew, too.
     """
 
-    spearman: Coefficient
+    spearman: Estimate
     by_chance: float
     repeat: float
     other_arms: tuple[float, float]
@@ -103,9 +96,9 @@ def agreement(reference: World, world: World, *, seed: int = 0) -> Agreement:
     )
     estimate = float(_spearman(reference.scores, world.scores)[0])
     if math.isnan(estimate):
-        return Agreement(Coefficient(*[math.nan] * 3), math.nan, math.nan, (math.nan, math.nan))
+        return Agreement(Estimate(math.nan, math.nan, math.nan), math.nan, math.nan, (math.nan, math.nan))
     low, high = _middle(_spearman(ours, theirs))
-    spearman = Coefficient(
+    spearman = Estimate(
         estimate, max(-1.0, min(low, 2 * estimate - high)), min(1.0, max(high, 2 * estimate - low))
     )
     orders = rng.permuted(np.tile(world.scores, (SHUFFLES, 1)), axis=1)

@@ -166,8 +166,8 @@ def _front(results: Results) -> str:
     points = {one.label: one for one in points_of(results, cost)}
     if search is not None:
         choice, best = choose(results, within=WITHIN), choose(results)
-        if choice and best and {choice.label, best.label} <= points.keys():
-            cheap, dear = points[choice.label], points[best.label]
+        if choice in points and best in points:
+            cheap, dear = points[choice], points[best]
             scores = [results.objective_value(one.label) for one in (cheap, dear)]
             return words.cheap_enough(
                 cheap.label, scores[0], dear.label, scores[1], cheap.cost / dear.cost, cost.name

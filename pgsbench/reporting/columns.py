@@ -63,12 +63,6 @@ class Row:
         return float(np.mean(found)) if found else None
 
     @property
-    def seeds(self) -> int | str:
-        """How many runs have all scores; ``"1 of 2"`` where some lack them."""
-        done, planned = self.results.seeds(self.label)
-        return done if done == planned else f"{done} of {planned}"
-
-    @property
     def comparison(self) -> Comparison | None:
         """The verdict on it as a baseline: beside the candidate's best point, where that has several."""
         found = [one for one in decisions(self.results) if one.baseline == self.label]
@@ -82,11 +76,6 @@ class Row:
         if one is None or one.outcome == "missing":
             return "" if one is None else one.outcome
         return marked(one.outcome) + (" (one seed)" if one.has_one_seed else "")
-
-    @property
-    def rank(self) -> Ranked | None:
-        """Its place in the order of arms, where there is one."""
-        return next((one for one in ranking(self.results) if one.label == self.label), None)
 
     def logged(self, key: str) -> float | None:
         """Return the mean of what masked steps logged; unmasked phases are left out."""
@@ -141,6 +130,10 @@ def _score(row: Row) -> Any:
     return None if isinstance(mean, Missing) else mean
 
 
+def _rank(row: Row, of: Callable[[Ranked], Any]) -> Any:
+    return next((of(one) for one in ranking(row.results) if one.label == row.label), "")
+
+
 def _lead(row: Row) -> Any:
     one = row.comparison
     return "" if one is None else None if isinstance(one.interval, Missing) else one.interval
@@ -160,12 +153,12 @@ COLUMNS = [
     Column("{candidate} is", lambda row: row.verdict, None, is_first=True),
     Column(
         "ranks",
-        lambda row: row.rank.ranks if row.rank else "",
+        lambda row: _rank(row, lambda one: one.ranks),
         note="Ranks hold together (95 %); best: in so many draws of other test items, seeds and tasks.",
         is_first=True,
     ),
-    Column("best", lambda row: row.rank.best if row.rank else "", "{:.0f} %", 100),
-    Column("seeds", lambda row: row.seeds, "{:,}"),
+    Column("best", lambda row: _rank(row, lambda one: one.best), "{:.0f} %", 100),
+    Column("seeds", lambda row: row.results.said_seeds(row.label), "{:,}"),
     Column(
         "time",
         lambda row: row.relative(lambda one: one.seconds),

@@ -1,4 +1,4 @@
-"""The figures of a report, a picture for each kind of question; and those that single runs keep.
+"""The figures of a report, a picture for each kind of question; and the masks that single runs keep.
 
 Names stand beside what they name, and no figure needs a legend.
 """
@@ -22,7 +22,7 @@ from pgsbench.reporting.gallery import ShownSelection, mask_gallery
 from pgsbench.reporting.pareto import TIME, costs_of, points_of
 from pgsbench.reporting.results import Results
 from pgsbench.reporting.statistics.intervals import Interval
-from pgsbench.reporting.study_frames import Frames, Gallery, PlannedRun
+from pgsbench.reporting.study_frames import Frames, Gallery
 from pgsbench.reporting.style import (
     FAINT,
     FIRST_WIDTH,
@@ -37,12 +37,12 @@ from pgsbench.reporting.style import (
     pens,
     percent_tick,
     save,
+    star,
     themed,
     thousands,
 )
 from pgsbench.reporting.sweep import are_numbers, best_points, searched_labels, searched_values
 from pgsbench.reporting.tuned import tuned_figure
-from pgsbench.tracking.rundir import RunDir
 
 #: Pictures in the gallery of masks.
 MASK_IMAGES = 3
@@ -117,7 +117,7 @@ def sweep(results: Results) -> Figure | None:
 
 def _arms_over(axes: Any, results: Results, path: str, *, is_line: bool) -> list[tuple[float, str, str]]:
     """Draw all arms over a path; returns height, name and colour of the end of each."""
-    ends, best = [], best_points(results)
+    names, best = [], best_points(results)
     for arm, pen in pens(results.study.arms).items():
         found = [
             (float(results.params_of(label)[path]), mean, label)  # type: ignore[arg-type]
@@ -128,30 +128,22 @@ def _arms_over(axes: Any, results: Results, path: str, *, is_line: bool) -> list
         found.sort(key=lambda point: point[0])
         x, y = [point[0] for point in found], [point[1].estimate for point in found]
         if found and is_line:
-            axes.fill_between(
-                x,
-                [m.low for _, m, _ in found],
-                [m.high for _, m, _ in found],
-                color=pen.colour,
-                alpha=0.15,
-                linewidth=0,
-            )
+            ends = [m.low for _, m, _ in found], [m.high for _, m, _ in found]
+            axes.fill_between(x, *ends, color=pen.colour, alpha=0.15, linewidth=0)
             axes.plot(x, y, color=pen.colour, marker=pen.marker, label=arm)
         elif found:
             axes.plot(x, y, color=pen.colour, marker=pen.marker, linestyle="none", alpha=0.7, label=arm)
         for at, mean, label in found:
             if best.get(arm) == label:
-                axes.plot(
-                    at, mean.estimate, marker="*", color=pen.colour, markersize=13, markeredgecolor=PAPER
-                )
+                star(axes, at, mean.estimate, pen.colour)
         if found:
-            ends.append((y[-1] if is_line else max(y), arm, pen.colour))
+            names.append((y[-1] if is_line else max(y), arm, pen.colour))
         elif not any(results.params_of(label) for label in results.labels_of(arm)):
             mean = results.mean(results.labels_of(arm)[0], results.scope)
             if isinstance(mean, Interval):
                 axes.axhline(mean.estimate, color=pen.colour, linestyle=":", linewidth=1.4, label=arm)
-                ends.append((mean.estimate, arm, pen.colour))
-    return ends
+                names.append((mean.estimate, arm, pen.colour))
+    return names
 
 
 def heat(results: Results) -> Figure | None:
@@ -219,14 +211,8 @@ def accuracy_cost(results: Results) -> Figure | None:
         front = [one for one in points if one.is_on_front]
         x, y = [one.cost / scale for one in front], [one.mean.estimate for one in front]
         if front:  # else all points are the oracle's
-            axes.step(
-                [*x, points[-1].cost / scale],
-                [*y, *y[-1:]],
-                where="post",
-                color=INK,
-                linewidth=0.8,
-                alpha=0.6,
-            )
+            x, y = [*x, points[-1].cost / scale], [*y, y[-1]]
+            axes.step(x, y, where="post", color=INK, linewidth=0.8, alpha=0.6)
         named_ = best_points(results).values()
         labels = []
         for one in points:
@@ -322,40 +308,11 @@ def names_for(results: Results) -> list[str]:
     return [name for name in wanted if name in ALL]
 
 
-# ------------------------------------------------------------------------- of single runs, kept with them
-
-_CURVES = {"loss": "contrastive loss", "lr": "learning rate", "samples_per_second": "pairs a second"}
-
-
-def draw_missing(study: Frames) -> None:
-    """Draw ``figures/masks.png`` and ``figures/curves.png`` of each complete run that lacks them."""
+def draw_masks(study: Frames) -> None:
+    """Draw ``figures/masks.png`` of each complete run that lacks it, where MLflow finds it."""
     for run in study.runs:
-        if run.state != "done" or not RunDir(run.path).exists:  # deleted since it was read
+        path, gallery = run.path / files.FIGURES / "masks.png", run.gallery
+        if run.state != "done" or path.is_file() or gallery is None:
             continue
-        colour = arm_colours(study.arms)[run.arm]
-        for name, draw in (("masks", _masks), ("curves", _curves)):
-            path = run.path / files.FIGURES / f"{name}.png"
-            figure = None if path.is_file() else draw(run, colour)
-            if figure is not None:
-                save(figure, path)
-
-
-def _masks(run: PlannedRun, colour: str) -> Figure | None:
-    gallery = run.gallery
-    if gallery is None:
-        return None
-    shown = ShownSelection(gallery.shown, seen=gallery.seen, tokens=gallery.tokens)
-    return mask_gallery(gallery.images, {run.arm: shown}, grid=gallery.grid, colours={run.arm: colour})
-
-
-def _curves(run: PlannedRun, colour: str) -> Figure | None:
-    lines = RunDir(run.path).metrics()
-    if len(lines) < 2:
-        return None
-    with themed():
-        figure = new_figure(2.2)
-        for axes, (key, name) in zip(figure.subplots(1, len(_CURVES)), _CURVES.items(), strict=True):
-            points = [(line["samples"], line[key]) for line in lines if line.get(key) is not None]
-            axes.plot([x for x, _ in points], [y for _, y in points], color=colour, linewidth=1.0)
-            axes.set(title=name, xlabel="pairs seen")
-    return figure
+        shown = {run.arm: ShownSelection(gallery.shown, seen=gallery.seen, tokens=gallery.tokens)}
+        save(mask_gallery(gallery.images, shown, grid=gallery.grid, colours=arm_colours(study.arms)), path)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pgsbench.reporting.columns import Row, rows_of
-from pgsbench.reporting.render import PERCENT, Format, Header, Table, counted, percent, points
+from pgsbench.reporting.render import PERCENT, Format, Header, Table, points
 from pgsbench.reporting.results import Results, named
 from pgsbench.reporting.statistics.comparison import Missing
 from pgsbench.reporting.statistics.intervals import Interval, mean_draws
@@ -141,67 +141,27 @@ def _chances(results: Results, found: Sequence[Point]) -> list[float | None]:
     return list((_ahead(found, draws[labels].to_numpy()) < 0).mean(axis=0))
 
 
-class Choice(NamedTuple):
-    """A point of a search, and by what rule it was chosen.
-
-    Attributes:
-        label: The point.
-        sentence: The rule and what it says.
-    """
-
-    label: str
-    sentence: str
-
-
-def choose(results: Results, *, within: float = 0.0) -> Choice | None:
+def choose(results: Results, *, within: float = 0.0) -> str | None:
     """Choose a searched point; None where no point has a score, or all that have cost too much.
 
     Args:
         results: The study.
-        within: How many points a cheaper one may be behind the best; 0: the best is chosen.
+        within: How many points a cheaper one, by the first cost that is known, may be behind the best; 0: the
+            best is chosen.
     """
-    values = {label: results.objective_value(label) for label in results.study.labels}
-    values = {key: value for key, value in values.items() if results.params_of(key) and not np.isnan(value)}
-    allowed = {label: value for label, value in values.items() if label not in results.too_costly}
-    left_out = len(values) - len(allowed)
-    values = allowed
+    points = [label for label in results.study.labels if results.params_of(label)]
+    values = {label: results.objective_value(label) for label in points if label not in results.too_costly}
+    values = {label: value for label, value in values.items() if not np.isnan(value)}
     if not values:
         return None
-    limits = f"; {counted(left_out, 'point')} above search.at_most left out" if left_out else ""
-    best, objective = results.best(values), results.objective.name
-    cost, costs = _costs(results) if within else (None, {})
-    if cost is None:
-        said = f"{best} has the highest {objective} ({percent(values[best])})"
-        return Choice(best, f"{said} of {counted(len(values), 'point')}{limits}.")
-    near = [
-        label for label in values if values[best] - values[label] <= within / 100 + 1e-9 and label in costs
-    ]
-    least = min((costs[label] for label in near), default=0.0)
-    cheapest = results.best([label for label in near if costs[label] <= EQUAL * least] or [best])
-    margin = f"{within:g} {'point' if within == 1 else 'points'}"
-    rule = f"at most {margin} behind the best {objective}, {best} ({percent(values[best])})"
-    said = f"Of {counted(len(values), 'point')} {cheapest} is the cheapest by {cost.name} that is {rule}"
-    if cheapest != best and best in costs:
-        said += f": {costs[cheapest] / costs[best]:.2f} times its cost, {_lead(results, cheapest, best)}"
-    return Choice(cheapest, f"{said}{limits}.")
-
-
-def _costs(results: Results) -> tuple[Cost | None, dict[str, float]]:
-    """Return the first cost that is known, and label -> what a run costs."""
-    rows = rows_of(results)
-    for cost in costs_of(results):
-        found = {label: cost.of(row) for label, row in rows.items()}
-        known = {label: spent for label, spent in found.items() if spent is not None}
-        if known:
-            return cost, known
-    return None, {}
-
-
-def _lead(results: Results, ours: str, best: str) -> str:
-    lead = results.difference(ours, best, results.scope)
-    if not isinstance(lead, Interval):
-        return f"{points(results.objective_value(ours) - results.objective_value(best))} points"
-    return f"{points(lead.estimate)} points (95 % interval {points(lead.low)} to {points(lead.high)})"
+    best, rows = results.best(values), rows_of(results)
+    for cost in costs_of(results) if within else ():
+        costs = {label: spent for label in values if (spent := cost.of(rows[label])) is not None}
+        near = [label for label in costs if values[best] - values[label] <= within / 100 + 1e-9]
+        if near:
+            least = min(costs[label] for label in near)
+            return results.best([label for label in near if costs[label] <= EQUAL * least])
+    return best
 
 
 def front_table(results: Results) -> Table | None:

@@ -131,6 +131,11 @@ class Results:
         """Return how many runs of a label have all tasks of the headline, and how many are planned."""
         return len(self._whole(label)), len(self.study.of(label))
 
+    def said_seeds(self, label: str) -> int | str:
+        """Return `seeds` for a table: ``"1 of 2"`` where some runs lack scores."""
+        done, planned = self.seeds(label)
+        return done if done == planned else f"{done} of {planned}"
+
     def _whole(self, label: str) -> list[PlannedRun]:
         # A run that lacks a task has no part in a mean, so it is none of the seeds behind one.
         tasks = next(iter(self.groups.values()), {})
@@ -160,8 +165,11 @@ class Results:
     def best_of(self) -> dict[str, str]:
         """Arm -> the label that stands for it in figures: the best point that is compared, or its like."""
         ours = self.best(list(dict.fromkeys(one for one, _ in self.pairs)) or self.labels_of(self.candidate))
-        likes = {arm: self._same_point(ours, arm) or self.labels_of(arm)[0] for arm in self.study.arms}
-        return {**likes, self.study.of(ours)[0].arm: ours}
+        found = {}
+        for arm in self.study.arms:
+            fitting = [label for label in self.labels_of(arm) if self._fits(ours, label)]
+            found[arm] = fitting[0] if len(fitting) == 1 else self.labels_of(arm)[0]
+        return found | {self.study.arm_of[ours]: ours}
 
     @cached_property
     def copies(self) -> list[list[str]]:
@@ -288,10 +296,6 @@ class Results:
     def _fits(self, one: str, other: str) -> bool:
         ours, theirs = self.params_of(one), self.params_of(other)
         return not ours or not theirs or ours == theirs
-
-    def _same_point(self, label: str, arm: str) -> str | None:
-        fitting = [other for other in self.labels_of(arm) if self._fits(label, other)]
-        return fitting[0] if len(fitting) == 1 else None
 
 
 def named(of: str) -> str:

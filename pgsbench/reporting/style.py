@@ -141,6 +141,11 @@ def svg(figure: Figure) -> str:
     return f"{text[text.index('<svg') : start]}<style>{rules}</style>{text[start:]}"
 
 
+def star(axes: Any, x: float, y: float, colour: str) -> None:
+    """Mark the best point of a line."""
+    axes.plot(x, y, marker="*", color=colour, markersize=13, markeredgecolor=PAPER)
+
+
 def label_lines(axes: Any, ends: Sequence[tuple[float, str, str]]) -> None:
     """Write names beside the right end of an axes at the height of their lines, apart from each other.
 

@@ -13,7 +13,7 @@ from pgsbench.config.domains import Range
 from pgsbench.disk.whole_files import atomic
 from pgsbench.errors import StudyError
 from pgsbench.records.run_spec import short, short_paths
-from pgsbench.reporting.pareto import Choice, choose
+from pgsbench.reporting.pareto import choose
 from pgsbench.reporting.ranking import ranking
 from pgsbench.reporting.render import COUNT, MISSING_CELL, PERCENT, Header, Table, and_, counted, percent
 from pgsbench.reporting.results import Results
@@ -131,13 +131,11 @@ def sweep_table(results: Results, *, max_points: int = MAX_POINTS) -> Table | No
     best = set(best_points(results).values())
     rows: list[list[object]] = []
     for label in ranked[:max_points]:
-        done, planned = results.seeds(label)
         value: object = scored[label]
         if label in costly or np.isnan(scored[label]):
             value = TOO_COSTLY if label in costly else "pruned" if label in pruned else MISSING_CELL
-        seeds = done if done == planned else f"{done} of {planned}"
-        mark = "★" if label in best else ""
-        rows.append([results.study.arm_of[label], *results.chosen(label, paths), value, seeds, mark])
+        point = [results.study.arm_of[label], *results.chosen(label, paths)]
+        rows.append([*point, value, results.said_seeds(label), "★" if label in best else ""])
     notes = [f"{len(rows)} of {len(ranked)} points, by {metric} (percent). ★: the best of its arm."]
     names = short_paths(paths, taken=("arm", "seeds", metric)).values()
     header: Header = ["arm", *names, (metric, PERCENT), ("seeds", COUNT), "best"]
@@ -179,25 +177,30 @@ def write_best(study: str, path: Path, *, within: float = 0.0, output: str | Pat
         rule = "the file exists already" if path.exists() else "a study file ends in .yaml"
         raise StudyError(rule, where=str(path), way_out="name a new file, NAME.yaml")
     results = Results(read_frames(study_folder(output, study)))
-    choice = choose(results, within=within)
-    if choice is None:
+    label = choose(results, within=within)
+    if label is None:
         has_points = any(results.params_of(label) for label in results.study.labels)
         rule = "no point of the search has a score" if has_points else "the study has searched nothing"
         if results.too_costly:
             rule += ", but for such that cost more than search.at_most allows"
         raise StudyError(rule, where=study, way_out=f"`pgsbench sweep {study}` searches it")
     with atomic(path) as scratch:
-        scratch.write_text(_study_file(results, choice, path.stem), encoding="utf-8")
-    return choice.label
+        scratch.write_text(_study_file(results, label, within, path.stem), encoding="utf-8")
+    return label
 
 
-def _study_file(results: Results, choice: Choice, name: str) -> str:
-    study, label = results.study.name, choice.label
+def _study_file(results: Results, label: str, within: float, name: str) -> str:
+    study, best = results.study.name, choose(results)
     spec = results.study.of(label)[0].spec
     first = max(run.seed for run in results.study.runs) + 1
     chosen = ", ".join(f"{path} = {short(value)}" for path, value in spec.params.items())
     seeds = counted(results.seeds(label)[0], "seed")
     score = f"{percent(results.objective_value(label))} ({results.objective.name}, mean of {seeds})"
+    why = f"It has the highest {results.objective.name} of {counted(len(searched_labels(results)), 'point')}."
+    if label != best:
+        why = f"It is the cheapest that is at most {within:g} points behind the best, {best}."
+    if costly := len(results.too_costly):
+        why += f" {counted(costly, 'point')} above search.at_most left out."
     content = {
         "question": f"Does what was chosen in the study {study} hold with fresh seeds?",
         **spec.config.model_dump(mode="json", exclude={"seed"}),
@@ -206,7 +209,7 @@ def _study_file(results: Results, choice: Choice, name: str) -> str:
     }
     head = [
         f"A point of the study {study}: arm {spec.arm}, {chosen}.",
-        choice.sentence,
+        why,
         f"Its score there: {score}.",
         "The best of many is flattered by chance, so the seeds below are none that chose it.",
         f"Command: pgsbench compare --study {name}.yaml --baselines flip",

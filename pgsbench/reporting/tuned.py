@@ -14,7 +14,7 @@ from pgsbench.records.run_spec import short, short_paths
 from pgsbench.records.study_record import Tried, Tuning
 from pgsbench.reporting.render import COUNT, PERCENT, Header, Table, and_
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.style import PAPER, label_lines, new_figure, pens, percent_tick, themed
+from pgsbench.reporting.style import label_lines, new_figure, pens, percent_tick, star, themed
 from pgsbench.reporting.words import Badge, badge
 
 
@@ -88,14 +88,7 @@ def tuned_figure(results: Results) -> Figure | None:
             )
             axes.plot(*zip(*curve, strict=True), color=pen.colour, marker=pen.marker)
             best = one.params[paths[0]]
-            axes.plot(
-                [best],
-                [dict(curve)[best]],
-                color=pen.colour,
-                marker="*",
-                markersize=13,
-                markeredgecolor=PAPER,
-            )
+            star(axes, best, dict(curve)[best], pen.colour)
             ends.append((curve[-1][1], one.arm, pen.colour))
         if min(values) > 0 and max(values) >= 4 * min(values):
             axes.set_xscale("log")

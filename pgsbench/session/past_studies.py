@@ -10,7 +10,6 @@ from pgsbench.config.search import MEAN
 from pgsbench.errors import ConfigError
 from pgsbench.reporting.decision.forecast import power_table
 from pgsbench.reporting.evidence import has_evidence
-from pgsbench.reporting.figures import draw_missing
 from pgsbench.reporting.pages import checked
 from pgsbench.reporting.pages.answer_pages import ScalePlan
 from pgsbench.reporting.pages.checked import evident_results
@@ -49,7 +48,6 @@ def rewrite_reports(
         found = read_frames(folder)
         if study is None and not found.runs:  # so far only its masks were looked at
             continue
-        draw_missing(found)
         results = Results(found, candidate=candidate, baselines=baselines)
         yield write_report(results, Path(output) / "reports" / folder.name)
 

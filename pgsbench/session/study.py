@@ -36,7 +36,6 @@ from pgsbench.progress import Bars
 from pgsbench.records import files
 from pgsbench.records.run_spec import RunSpec
 from pgsbench.records.study_record import DecisionPlan, Tuning
-from pgsbench.reporting.figures import draw_missing
 from pgsbench.reporting.findings import Findings
 from pgsbench.reporting.pages.study_report import write_report
 from pgsbench.reporting.plan_tables import with_tuning
@@ -288,7 +287,6 @@ class Study:
     def report(self, results: Findings | None = None) -> Path:
         """Write the report of the study, and return its folder."""
         results = results or self.results()
-        draw_missing(results.statistics.study)
         return write_report(results.statistics, self.report_folder)
 
     def sync(self, *, running: bool = False) -> Synced:

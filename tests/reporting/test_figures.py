@@ -95,15 +95,13 @@ def test_a_search_of_two_settings_is_a_map_and_of_samples_a_panel_each(fabricate
     assert [axes.get_xlabel() for axes in drawn.axes] == ["tau", "rounds"]
 
 
-def test_the_figures_of_a_run_have_its_arm_s_colour(fabricate, monkeypatch):
+def test_a_complete_run_keeps_the_picture_of_its_masks_in_its_arm_s_colour(fabricate, monkeypatch):
     study, drawn = read_frames(fabricate(seeds=(0,))), {}
     monkeypatch.setattr(figures, "save", lambda figure, path: drawn.update({path: figure}))
-    figures.draw_missing(study)
+    figures.draw_masks(study)
     for run in study.runs:
-        curves = [
-            line for axes in drawn[run.path / "figures" / "curves.png"].axes for line in axes.get_lines()
-        ]
-        assert {to_hex(line.get_color()) for line in curves} == {arm_colours(ARMS)[run.arm]}
+        title = drawn[run.path / "figures/masks.png"].axes[1]._left_title
+        assert to_hex(title.get_color()) == arm_colours(ARMS)[run.arm]
 
 
 def test_the_gallery_shows_the_point_of_the_comparison(fabricate):

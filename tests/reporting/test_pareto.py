@@ -102,9 +102,7 @@ def test_a_search_for_score_and_cost_is_answered_by_its_own_front(fabricate):
     assert figures.accuracy_cost(results).axes[0].get_xlabel().startswith("time")
     assert headline(results).startswith("pgs mask_ratio=0.5 scores ")
     assert " times the time of the best, pgs mask_ratio=0.25 (" in headline(results)
-    choice = choose(results, within=1).sentence
-    assert "pgs mask_ratio=0.5 is the cheapest by time that is at most 1 point behind the best" in choice
-    assert " times its cost, −" in choice
+    assert choose(results, within=1) == "pgs mask_ratio=0.5"
 
 
 def test_tokens_are_those_of_both_towers(fabricate):
@@ -116,11 +114,9 @@ def test_tokens_are_those_of_both_towers(fabricate):
 
 def test_a_search_for_a_score_alone_has_no_such_answer(fabricate):
     results = searched(fabricate, "mean")
-    best = choose(results)
-    assert best.label == "pgs mask_ratio=0.25"
-    assert "highest mean" in best.sentence
-    assert choose(results, within=1).label == "pgs mask_ratio=0.5"
-    assert choose(results, within=50).label == "pgs mask_ratio=0.75"
+    assert choose(results) == "pgs mask_ratio=0.25"
+    assert choose(results, within=1) == "pgs mask_ratio=0.5"
+    assert choose(results, within=50) == "pgs mask_ratio=0.75"
 
 
 def test_more_arms_than_colours_still_look_different():

@@ -81,7 +81,7 @@ def test_the_correlation_is_scipys_also_with_ties() -> None:
 
 def test_arms_that_are_all_equal_have_no_order() -> None:
     found = agreement(world(SCORES), world(dict.fromkeys(SCORES, 0.5), item_sd=0, seed_sd=0))
-    assert np.isnan([*found.spearman, found.by_chance, found.repeat, *found.other_arms]).all()
+    assert np.isnan([*found.spearman[:3], found.by_chance, found.repeat, *found.other_arms]).all()
 
 
 @pytest.mark.parametrize(("num_seeds", "seed_sd"), [(1, 0.0), (3, 0.0), (3, 0.05)])

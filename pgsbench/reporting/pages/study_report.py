@@ -75,6 +75,7 @@ def write_report(results: Results, out_folder: Path, *, from_evidence: bool = Fa
     content = _content(results, pictures)
     _write_texts(results, content, out_folder)
     if not from_evidence:
+        figures.draw_masks(results.study)
         write_evidence(
             results.study, results.candidate, results.baselines, results.all_borrowed(), out_folder
         )
