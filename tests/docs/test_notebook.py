@@ -52,7 +52,7 @@ def folder(tiny: TinyWorld, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_notebook_ends_with_the_pictures_of_the_report(folder: Path) -> None:
     shown, report = ((folder / name).read_text() for name in ("answer.html", "reports/tiny/report.html"))
-    assert shown.count("<img") == report.count('class="picture"') > 1
+    assert shown.count("<img") == report.count('class="picture"') > 0
     assert "Arms" in shown
 
 
