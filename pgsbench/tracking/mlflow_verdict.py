@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import warnings
 from collections.abc import Mapping
@@ -80,6 +81,11 @@ def arm_tags(label: str, verdict: VerdictRecord) -> dict[str, str]:
 LOADER = "pgsbench.evaluation.pyfunc"
 
 
+def model_name(study: str) -> str:
+    """Return the name of a study's model: MLflow allows no dots in it, which names of budgets have."""
+    return f"pgsbench-{re.sub(r'[^A-Za-z0-9_-]', '_', study)}"
+
+
 def log_best(
     record: StudyRecord,
     runs: Mapping[str, RunDir],
@@ -101,7 +107,7 @@ def log_best(
     if best not in entries or not runs[best].checkpoint.is_dir():
         return
     entry, client = entries[best], entries[best].client
-    name = mlflow_text.valid_name(f"pgsbench-{record.config.name}").replace("/", "_")
+    name = model_name(record.config.name)
     newest = _newest(client, name)
     if newest is None or newest.run_id != entry.id:
         _log(entry, name, runs[best].checkpoint)

@@ -18,6 +18,7 @@ from pgsbench.models.clip import build
 from pgsbench.records.verdict_record import ScoreInterval, VerdictRecord
 from pgsbench.tracking import mlflow_store
 from pgsbench.tracking.mirror import Mirror
+from pgsbench.tracking.mlflow_verdict import model_name
 
 LABELS = ["none", "flip-0.5", "pgs"]
 
@@ -54,6 +55,12 @@ def test_the_best_checkpoint_is_a_version_with_the_verdict(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     found = mlflow_store.download("models:/pgsbench-ratio/1", tmp_path / "here")
     assert (found / weights.name).read_bytes() == weights.read_bytes()
+
+
+def test_a_study_of_any_name_has_a_model(new_store: NewStore) -> None:
+    seen = mlflow_store.client_of(new_store("store"))
+    for study in ("scale-x0.5", "a b:c/d"):
+        assert seen.create_registered_model(model_name(study)).name.startswith("pgsbench-")
 
 
 def test_a_checkpoint_embeds_pictures_and_texts(tmp_path: Path) -> None:
