@@ -60,8 +60,9 @@ def _agreement(reference: Path, world: Path) -> str:
 
     (match,) = pgsbench.validity(str(reference), [str(world)]).matches
     found = match.agreement
-    middle, *these, low, high = (f"{number:.2f}" for number in (*found.spearman, *found.other_arms))
-    return f"{middle} ({' to '.join(these)}; with other arms {low} to {high})"
+    here, others = found.spearman, found.other_arms
+    ends = f"{here.low:.2f} to {here.high:.2f}; with other arms {others[0]:.2f} to {others[1]:.2f}"
+    return f"{here.estimate:.2f} ({ends})"
 
 
 def _points(value: float) -> str:

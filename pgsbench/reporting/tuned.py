@@ -17,6 +17,9 @@ from pgsbench.reporting.results import Results
 from pgsbench.reporting.style import label_lines, new_figure, pens, percent_tick, star, themed
 from pgsbench.reporting.words import Badge, badge
 
+#: Tried values that have room below an axis.
+MAX_TICKS = 8
+
 
 def tuned_paths(results: Results) -> list[str]:
     """Return the dotted paths that were chosen for each arm by itself; none where nothing was tuned."""
@@ -92,6 +95,9 @@ def tuned_figure(results: Results) -> Figure | None:
             ends.append((curve[-1][1], one.arm, pen.colour))
         if min(values) > 0 and max(values) >= 4 * min(values):
             axes.set_xscale("log")
+            if len(tried := sorted(set(values))) <= MAX_TICKS:  # a decade has no room for all
+                axes.set_xticks(tried, [short(value) for value in tried])
+                axes.minorticks_off()
         axes.set_xlabel(short_paths(paths)[paths[0]])
         axes.set_ylabel("score on dev items (%)")
         axes.yaxis.set_major_formatter(FuncFormatter(percent_tick))

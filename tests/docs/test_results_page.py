@@ -85,3 +85,15 @@ def test_the_parts_of_pgs() -> None:
     photos, scenes = scores("ablation-photos"), scores("ablation")
     shown = {first(cell) for row in table_after("The parts of pgs") for cell in row[1:3]}
     assert shown <= {round(score["value"], 1) for of in (photos, scenes) for score in of.values()}
+
+
+def test_equal_operations() -> None:
+    found = [scores(report) for report in ("equal-compute-photos", "equal-compute")]
+    rows = table_after("At equal operations")
+    assert {row[0].partition(":")[0] for row in rows} == set(found[0])
+    for name, *row in rows:
+        arm = name.partition(":")[0]
+        for of, (score, lead) in zip(found, (row[:2], row[2:]), strict=True):
+            assert score == written(of[arm]), arm
+            if arm != "none":
+                assert abs(first(lead) - (of[arm]["value"] - of["none"]["value"])) <= 0.0501, (arm, lead)
