@@ -15,7 +15,7 @@ from twin_study import numbers
 
 from pgsbench.reporting.agreement import signs
 from pgsbench.reporting.results import Results
-from pgsbench.reporting.scale import fits, fits_table, measured
+from pgsbench.reporting.scale import Scaling, measured
 from pgsbench.reporting.study_frames import read_frames
 from pgsbench.reporting.validity import Validity
 
@@ -53,7 +53,9 @@ def test_the_correlation_of_two_worlds_has_its_twin(worlds: tuple[Validity, Twin
         [stats.spearmanr(*pair).statistic for pair in zip(*drawn, strict=True)], [0.025, 0.975]
     )
     ends = max(-1, min(low, 2 * estimate - high)), min(1, max(high, 2 * estimate - low))
-    assert found.spearman[1:] == pytest.approx(ends, abs=0.101)  # of five arms there are few correlations
+    assert (found.spearman.low, found.spearman.high) == pytest.approx(
+        ends, abs=0.101
+    )  # of five arms there are few correlations
     orders = [stats.spearmanr(ours, order).statistic for order in itertools.permutations(theirs)]
     assert found.by_chance == pytest.approx(np.mean(np.array(orders) >= estimate - 1e-9), abs=0.01)
     again = [stats.spearmanr(ours, draw).statistic for draw in drawn[0]]
@@ -102,8 +104,9 @@ def test_power_laws_have_their_twins(tmp_path: Path) -> None:
         for seed, (budget, gain) in enumerate(BUDGETS.items())
     ]
     by_budget = [measured(Results(read_frames(folder)), "flops") for folder in folders]
-    laws = fits(by_budget)
-    rows = {row[0]: row for row in fits_table(laws, by_budget, "flops").cells()}
+    scaling = Scaling(by_budget, "flops")
+    laws, (fits,) = scaling.laws, scaling.tables
+    rows = {row[0]: row for row in fits.cells()}
     lines = {}
     for arm, law in laws.items():
         found = [Twin(folder, {}).mean(arm, MEAN) for folder in folders]
