@@ -123,7 +123,7 @@ def test_power_laws_have_their_twins(tmp_path: Path) -> None:
         error = np.sqrt(scale * (1 + at @ line.normalized_cov_params @ at))
         ends = 1 - np.exp(at @ line.params + stats.t.ppf(0.975, 2) * error * np.array([0, 1, -1]))
         told = law.predict(8.0)
-        assert (told.score, told.low, told.high) == pytest.approx(np.maximum(0.0, ends))
+        assert (told.estimate, told.low, told.high) == pytest.approx(np.maximum(0.0, ends))
         lines[arm] = line.params
     for arm in ("flip", "none"):
         (ours, fall), (theirs, falls) = lines["pgs"], lines[arm]
